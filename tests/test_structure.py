@@ -1,0 +1,143 @@
+"""The map of the house, checked: which package may import which, who may print, and what must load late."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(path for package in ("indexer", "mmsearch") for path in (ROOT / package).rglob("*.py"))
+NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+
+# Modules that `mmsearch --help` and a listing of models go through.
+LIGHT = [
+    "indexer/__init__.py",
+    "indexer/errors.py",
+    "indexer/media/__init__.py",
+    "indexer/types.py",
+    "mmsearch/__init__.py",
+    "mmsearch/cli.py",
+    "mmsearch/encoders/__init__.py",
+]
+HEAVY = {"PIL", "av", "faiss", "faster_whisper", "open_clip", "sqlalchemy", "torch", "transformers"}
+
+PRINTS_OR_EXITS = {
+    "exit",
+    "os._exit",
+    "print",
+    "quit",
+    "rich.print",
+    "sys.exit",
+    "sys.stderr.write",
+    "sys.stdout.write",
+    "typer.echo",
+    "typer.secho",
+}
+
+
+def parse(name: str) -> ast.Module:
+    return ast.parse((ROOT / name).read_text(encoding="utf-8"), filename=name, feature_version=(3, 10))
+
+
+def imported(node: ast.AST, name: str) -> list[str]:
+    """The dotted names that one statement of the file `name` imports, relative ones resolved."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        package = Path(name).parent.parts
+        base = package[: len(package) - node.level + 1] if node.level else ()
+        module = ".".join((*base, *([node.module] if node.module else [])))
+        return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    if isinstance(node, ast.Call) and dotted(node.func) in {"importlib.import_module", "import_module", "__import__"}:
+        return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    return []
+
+
+def dotted(node: ast.AST) -> str:
+    """`sys.stdout.write` for the expression of that name; "" for what is not a plain name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value)
+        return f"{base}.{node.attr}" if base else ""
+    return ""
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node under `node` that runs when the module is imported: no bodies of functions, no TYPE_CHECKING."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(child, ast.If) and dotted(child.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            for other in child.orelse:
+                yield other
+                yield from run_at_import(other)
+            continue
+        yield child
+        yield from run_at_import(child)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parses_as_python_3_10(name: str):
+    parse(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("indexer/")])
+def test_indexer_never_imports_mmsearch(name: str):
+    found = [
+        f"line {node.lineno}: {target}"
+        for node in ast.walk(parse(name))
+        for target in imported(node, name)
+        if target.split(".")[0] == "mmsearch"
+    ]
+    assert not found, f"{name} imports mmsearch, and the direction is mmsearch -> indexer: {found}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "mmsearch/cli.py"])
+def test_only_the_command_line_prints_or_exits(name: str):
+    found = []
+    for node in ast.walk(parse(name)):
+        if isinstance(node, ast.Call) and dotted(node.func) in PRINTS_OR_EXITS:
+            found.append(f"line {node.lineno}: {dotted(node.func)}()")
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            raised = dotted(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+            if raised in {"SystemExit", "KeyboardInterrupt", "typer.Exit", "typer.Abort"}:
+                found.append(f"line {node.lineno}: raise {raised}")
+    assert not found, f"only mmsearch/cli.py prints or exits, but {name} does: {found}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_import_no_heavy_library(name: str):
+    found = {target.split(".")[0] for node in run_at_import(parse(name)) for target in imported(node, name)} & HEAVY
+    assert not found, f"{name} must stay light, but imports {sorted(found)} when it is imported"
+
+
+def test_importing_the_command_line_loads_no_heavy_library():
+    """The same promise for what the light modules import in turn."""
+    code = f"import sys, mmsearch.cli; sys.stdout.write(' '.join(sorted({HEAVY!r} & set(sys.modules))))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "", f"importing mmsearch.cli loads {run.stdout}"
+
+
+def test_the_checks_would_notice():
+    """The helpers above see what they are for, and nothing else."""
+    tree = ast.parse(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import torch\n"
+        "try:\n    import faiss\nexcept ImportError:\n    pass\n"
+        "def late():\n    import av\n"
+        "class Eager:\n    from PIL import Image\n"
+    )
+    now = {target for node in run_at_import(tree) for target in imported(node, "indexer/x.py")}
+    assert {target.split(".")[0] for target in now} & HEAVY == {"faiss", "PIL"}
+    relative = ast.parse("from ..errors import MediaError").body[0]
+    assert imported(relative, "indexer/media/image.py") == ["indexer.errors", "indexer.errors.MediaError"]
+    assert imported(ast.parse("from . import store").body[0], "indexer/ann.py") == ["indexer", "indexer.store"]
+    call = ast.parse("importlib.import_module('mmsearch.query')").body[0].value
+    assert imported(call, "indexer/ann.py") == ["mmsearch.query"]
