@@ -1,0 +1,99 @@
+"""One file on its way through the pipeline: the segments that it gives, and what becomes of it at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from indexer.scan import FoundFile
+from indexer.schema import FAILED, SKIPPED
+from indexer.store import FilePlace, NewContent, NewSegment, Outcome
+from indexer.types import Channel, MediaInfo, Sample, TextSample, Vectors
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """The place of one segment whose vector is still to come."""
+
+    job: Job
+    channel: Channel
+    start_seconds: float | None
+    end_seconds: float | None
+    text: str | None
+    vector: Vectors | None = None
+
+    @classmethod
+    def of(cls, job: Job, channel: Channel, sample: Sample) -> Slot:
+        """The place for one sample's vector. It does not hold the sample, which may be large."""
+        text = sample.text if isinstance(sample, TextSample) else None
+        return cls(job, channel, sample.start_seconds, sample.end_seconds, text)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A file that is being worked on. A decoding thread fills it; the encoding thread completes it."""
+
+    root_id: int
+    file: FoundFile
+    is_new: bool
+    key: tuple[str, str] | None = None  # digest and format, once they are known
+    leads: bool = False  # other jobs with the same bytes wait for this one
+    content_id: int | None = None  # the store has this content already
+    info: MediaInfo | None = None
+    problems: list[str] = field(default_factory=list)
+    failure: str | None = None
+    skipped: bool = False
+    speech_lines: int | None = None
+    slots: list[Slot] = field(default_factory=list)
+    awaited: int = 0  # slots without a vector
+    ended: bool = False
+
+    def expect(self, slot: Slot) -> None:
+        """Wait for one more vector; slots of a channel keep the order of their samples."""
+        self.slots.append(slot)
+        self.awaited += 1
+
+    def fill(self, slot: Slot, vector: Vectors) -> None:
+        """Put a vector in its place. `vector`: (dim,) float32 of length 1."""
+        slot.vector = vector
+        self.awaited -= 1
+
+    def outcome(self, frame_similarity: float) -> Outcome:
+        """What the store is to record of this file."""
+        found = self.file
+        place = FilePlace(self.root_id, found.directory, found.name, found.size, found.mtime_ns)
+        if self.skipped:
+            return Outcome(place, None, SKIPPED, self.failure)
+        if self.failure is not None:
+            return Outcome(place, None, FAILED, self.failure)
+        if self.content_id is not None:
+            return Outcome(place, self.content_id)
+        if self.key is None or self.info is None:
+            raise ValueError(f"{found.path} was neither decoded nor refused")
+        segments = [
+            NewSegment(slot.channel, slot.vector, slot.start_seconds, slot.end_seconds, slot.text)
+            for slot in self.slots
+            if slot.vector is not None
+        ]
+        if self.info.kind == "video":
+            frames = thin([s for s in segments if s.channel == "visual"], frame_similarity)
+            segments = frames + [s for s in segments if s.channel != "visual"]
+        problem = "; ".join(self.problems) or None
+        return Outcome(place, NewContent(self.key[0], self.info, segments, problem, self.speech_lines))
+
+
+def thin(frames: Sequence[NewSegment], similarity: float) -> list[NewSegment]:
+    """Fold each frame that shows nothing new into the frame before it, whose span then covers both.
+
+    A frame is folded when its cosine to the last *kept* frame is above `similarity`, so that a slow
+    pan is not folded into where it began.
+    """
+    kept: list[NewSegment] = []
+    for frame in frames:
+        if kept and float(np.dot(kept[-1].vector, frame.vector)) > similarity:
+            kept[-1] = replace(kept[-1], end_seconds=frame.end_seconds)
+        else:
+            kept.append(frame)
+    return kept

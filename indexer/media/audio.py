@@ -1,0 +1,140 @@
+"""Decode sound to mono blocks, cut where it is quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import DamagedMediaError
+from indexer.media.container import Damage, audio_stream, check_codec, open_container, packets, start_of
+from indexer.types import AudioSample, DecodeSettings, MediaInfo, Sample
+
+_CUT_SECONDS = 20.0
+"""A block is cut in this last part of it."""
+
+_QUIET_SECONDS = 0.4
+"""A pause between sentences is about this long."""
+
+_GAP_SECONDS = 0.2
+"""Timestamps may wander this far from the count of samples before it is taken for a gap."""
+
+_LONG_GAP_SECONDS = 10.0
+"""A gap up to this long is filled with silence; after a longer one a new block begins."""
+
+Waveform = NDArray[np.float32]
+
+
+def samples(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list[str]) -> Iterator[Sample]:
+    """All the sound of an audio file; nothing when nothing listens (`sample_rate` is None)."""
+    if settings.sample_rate is None:
+        return
+    found = False
+    for block in blocks(path, info, settings, problems):
+        found = True
+        yield block
+    if not found:
+        reason = f": {problems.pop()}" if problems else ""
+        raise DamagedMediaError(f"the file holds no sound that can be decoded{reason}")
+
+
+def blocks(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list[str]) -> Iterator[AudioSample]:
+    """Sound as mono float32 blocks of at most `audio_block_seconds`, timed from the start of the file.
+
+    Memory is bounded by one block, however long the file is.
+    """
+    rate = settings.sample_rate
+    if rate is None:
+        return
+    limit = max(1, int(settings.audio_block_seconds * rate))
+    damage = Damage()
+    pending: list[Waveform] = []
+    held = 0  # samples in `pending`
+    begin = 0.0  # where `pending` begins, in seconds
+    for at, waveform in _waveforms(path, info.format, rate, damage):
+        gap = at - (begin + held / rate)
+        if not held:
+            begin = max(at, 0.0)
+        elif gap > _LONG_GAP_SECONDS:
+            yield AudioSample(np.concatenate(pending), rate, begin)
+            pending, held, begin = [], 0, at
+        elif gap > _GAP_SECONDS:
+            silence = np.zeros(int(gap * rate), np.float32)
+            pending.append(silence)
+            held += len(silence)
+        pending.append(waveform)
+        held += len(waveform)
+        while held > limit:
+            whole = np.concatenate(pending)
+            cut = _quietest(whole[:limit], rate)
+            # Copies: a view would keep the whole of a block alive behind a queue.
+            yield AudioSample(whole[:cut].copy(), rate, begin)
+            rest = whole[cut:].copy()
+            pending, held, begin = [rest], len(rest), begin + cut / rate
+    if held:
+        yield AudioSample(np.concatenate(pending), rate, begin)
+    line = damage.describe("sound", begin + held / rate, info.duration_seconds if info.kind == "audio" else None)
+    if line:
+        problems.append(line)
+
+
+def _quietest(block: Waveform, rate: int) -> int:
+    """Where to cut a full block: the middle of the quietest pause near its end, so that no sentence is cut in two."""
+    tail = min(int(_CUT_SECONDS * rate), len(block) // 2)
+    window = min(int(_QUIET_SECONDS * rate), tail // 4)
+    if window < 1:
+        return len(block)
+    energy = np.concatenate([[0.0], np.cumsum(np.square(block[-tail:], dtype=np.float64))])
+    sums = energy[window:] - energy[:-window]
+    sums = np.round(sums, 9)[::-1]  # of equally quiet places the last, for the longest blocks; rounded against drift
+    return len(block) - int(sums.argmin()) - window // 2
+
+
+def _waveforms(path: Path, format: str, rate: int, damage: Damage) -> Iterator[tuple[float, Waveform]]:
+    """Decoded and resampled pieces, each with where it begins in seconds from the start of the file."""
+    with open_container(path, format) as container:
+        stream = audio_stream(container)
+        if stream is None:
+            return
+        check_codec(stream)
+        start = start_of(container)
+        resampler, shape = _resampler(rate), None
+        at = 0.0
+        for packet in packets(container, stream, damage):
+            try:
+                frames = stream.codec_context.decode(packet)
+            except av.error.FFmpegError as error:
+                damage.note(error)
+                continue
+            for frame in frames:
+                if not frame.samples or frame.sample_rate <= 0:
+                    continue
+                if shape not in (None, _shape(frame)):  # a broadcast may go from stereo to 5.1
+                    yield from ((at, piece) for piece in _resampled(resampler, None))
+                    resampler = _resampler(rate)
+                shape = _shape(frame)
+                at = frame.time - start if frame.time is not None else at
+                # Some demuxers leave timestamps that swresample would try to honour by stretching the sound.
+                frame.pts = None
+                for piece in _resampled(resampler, frame):
+                    yield at, piece
+                    at += len(piece) / rate
+        yield from ((at, piece) for piece in _resampled(resampler, None))
+
+
+def _resampler(rate: int) -> av.AudioResampler:
+    return av.AudioResampler(format="fltp", layout="mono", rate=rate)
+
+
+def _shape(frame: av.AudioFrame) -> tuple[Any, ...]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[Waveform]:
+    for piece in resampler.resample(frame):
+        # A broken float track may hold NaN, which would spread through a whole encoding.
+        yield np.nan_to_num(piece.to_ndarray().reshape(-1).astype(np.float32), posinf=0.0, neginf=0.0)

@@ -1,0 +1,419 @@
+"""scan -> decode -> batch -> encode -> commit.
+
+    one thread scans      FoundFile  ──> to_open   (bounded by count)
+    threads decode        Sample     ──> to_encode (bounded by bytes)
+    the calling thread    batches, encodes, and is the only one that writes
+
+Whatever goes wrong with one file is recorded beside it, and the others go on. What was committed stays,
+however the process ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.buffer import BoundedBuffer, BufferClosedError
+from indexer.changes import Change, NewState, Target, ToOpen, Unreadable, find_changes
+from indexer.errors import MediaError, UnsupportedMediaError
+from indexer.job import Job, Slot
+from indexer.library import Library
+from indexer.media import open_media, sniff
+from indexer.report import IndexOptions, IndexReport, Progress
+from indexer.scan import ScanRules
+from indexer.schema import MISSING
+from indexer.store import Outcome
+from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TowerSpec
+
+_log = logging.getLogger(__name__)
+
+_FILES_AHEAD = 20_000  # found files that may wait to be opened; a few MB
+_BYTES_AHEAD = 256 * 2**20  # decoded samples that may wait to be encoded
+_STALE_BATCH_SECONDS = 1.0  # how long a sample may wait for its batch to fill
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """One sample on its way to its tower."""
+
+    slot: Slot
+    tower: TowerSpec
+    prepared: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sound:
+    """A stretch of sound on its way to be transcribed."""
+
+    job: Job
+    audio: AudioSample
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Nothing more comes of this job."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class _ScanEnded:
+    """All files have been found, and all changes of state have been sent."""
+
+
+_Event = _Sample | _Sound | _Ended | NewState | _ScanEnded
+
+
+def run(
+    library: Library,
+    encoder: Encoder,
+    targets: Sequence[Target],
+    options: IndexOptions | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> IndexReport:
+    """Index what is new or changed in some places. The writer's lock must be held.
+
+    Args:
+        library: where to.
+        encoder: the model that the library was made with.
+        targets: what.
+        options: how.
+        on_progress: called from this thread, ten times a second at most.
+        cancel: set it, from any thread or signal handler, to end the run cleanly; the report says `interrupted`.
+    """
+    return _Run(library, encoder, targets, options or IndexOptions(), on_progress, cancel or threading.Event()).run()
+
+
+class _Run:
+    """One run of the pipeline."""
+
+    def __init__(
+        self,
+        library: Library,
+        encoder: Encoder,
+        targets: Sequence[Target],
+        options: IndexOptions,
+        on_progress: Callable[[Progress], None] | None,
+        cancel: threading.Event,
+    ) -> None:
+        self._library = library
+        self._store = library.store
+        self._encoder = encoder
+        self._generation_id = library.use(encoder.spec)
+        self._targets = targets
+        self._options = options
+        self._on_progress = on_progress
+        self._cancel = cancel
+        spec = encoder.spec
+        self._settings = DecodeSettings(
+            image_side=spec.image_side,
+            sample_rate=spec.sample_rate,
+            count_tokens=encoder.count_tokens,
+            max_tokens=spec.max_tokens,
+            max_pixels=options.max_pixels,
+        )
+        self._report = IndexReport()
+        self._to_open: BoundedBuffer[Job | None] = BoundedBuffer(_FILES_AHEAD)
+        self._to_encode: BoundedBuffer[_Event] = BoundedBuffer(_BYTES_AHEAD)
+        self._found = 0
+        self._scanning = True
+        self._settled = 0
+        # Contents that are being encoded, and the jobs that turned out to hold the same bytes meanwhile.
+        self._claims: dict[tuple[str, str], list[Job]] = {}
+        self._claims_lock = threading.Lock()
+        self._pending: dict[TowerSpec, list[tuple[Slot, Any]]] = defaultdict(list)
+        self._pending_since = 0.0
+        self._outcomes: list[tuple[Job, Outcome]] = []
+        self._committed_at = time.monotonic()
+        self._shown_at = 0.0
+        self._scan_error: BaseException | None = None
+
+    def run(self) -> IndexReport:
+        started = time.monotonic()
+        threads = [threading.Thread(target=self._scan, name="scan", daemon=True)]
+        threads += [
+            threading.Thread(target=self._decode_all, name=f"decode-{n}", daemon=True)
+            for n in range(self._options.workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._encode_all()
+        finally:  # also on KeyboardInterrupt: what is whole is kept
+            self._to_open.close()
+            self._to_encode.close()
+            for thread in threads:
+                thread.join(timeout=10)
+            self._commit()
+        if self._scan_error is not None:
+            raise self._scan_error
+        self._report.interrupted = self._cancel.is_set()
+        if not self._report.interrupted:
+            for target in self._targets:
+                self._report.moved += self._store.forget_moved(target.root_id)
+                if self._options.prune:
+                    self._report.pruned += self._store.prune(target.root_id, target.scope).files
+        self._library.save_indexes()
+        self._report.seconds = time.monotonic() - started
+        self._show(always=True)
+        return self._report
+
+    # --- the scanning thread ---
+
+    def _scan(self) -> None:
+        rules = ScanRules(
+            self._options.hidden, self._options.ignore_files, frozenset({os.path.realpath(self._library.path)})
+        )
+        try:
+            for target in self._targets:
+                for change in find_changes(self._store, target, rules, retry_failed=self._options.retry_failed):
+                    self._send_on(change)
+            self._to_encode.put(_ScanEnded())
+            for _ in range(self._options.workers):
+                self._to_open.put(None)
+        except BufferClosedError:
+            pass
+        except Exception as error:  # it is raised again in the calling thread
+            self._scan_error = error
+            self._to_encode.close()
+
+    def _send_on(self, change: Change) -> None:
+        if isinstance(change, ToOpen):
+            self._found += 1
+            self._to_open.put(Job(change.root_id, change.file, change.is_new))
+        elif isinstance(change, Unreadable):  # recorded as a file would be, so that `status` lists it
+            self._found += 1
+            self._to_encode.put(_Ended(Job(change.root_id, change.folder, is_new=True, failure=change.reason)))
+        elif isinstance(change, NewState):
+            self._to_encode.put(change)
+        else:
+            self._report.unchanged += change.unchanged
+            self._report.ignored += change.ignored
+            self._report.other += change.other
+
+    # --- the decoding threads ---
+
+    def _decode_all(self) -> None:
+        try:
+            while (job := self._to_open.get()) is not None:
+                if self._decode(job):
+                    self._to_encode.put(_Ended(job))
+        except BufferClosedError:
+            pass
+
+    def _decode(self, job: Job) -> bool:
+        """Send a file's samples on. False when another job is at the same bytes: it will settle this one."""
+        path = Path(job.file.path)
+        try:
+            format = sniff(path)
+            job.key = (_digest(path), format)
+            with self._claims_lock:
+                if job.key in self._claims:
+                    self._claims[job.key].append(job)
+                    return False
+                self._claims[job.key] = []
+                job.leads = True
+            job.content_id = self._store.encoded_content(self._generation_id, *job.key)
+            if job.content_id is None:
+                with open_media(path, self._settings, format=format) as media:
+                    job.info = media.info
+                    for sample in media.samples:
+                        for event, weight in self._prepared(job, sample):
+                            self._to_encode.put(event, weight)
+                    job.problems = list(media.problems)
+        except BufferClosedError:
+            raise
+        except UnsupportedMediaError as error:
+            job.failure = str(error)
+            job.skipped = not os.path.splitext(job.file.name)[1]  # it never said that it was something we read
+        except MediaError as error:
+            job.failure = str(error)
+        except OSError as error:
+            job.failure = f"it cannot be read: {error.strerror or error}"
+        except Exception as error:  # a decoder's own bug must not stop the run: it is recorded, and logged in full
+            _log.exception("unexpected error in %s", path)
+            job.failure = f"unexpected {type(error).__name__}: {error}"
+        return True
+
+    def _prepared(self, job: Job, sample: Sample) -> Iterator[tuple[_Event, int]]:
+        """What a sample is to be encoded as, for each channel that it feeds; and about how many bytes that holds."""
+        spec = self._encoder.spec
+        channel: Channel
+        if isinstance(sample, AudioSample):
+            if spec.transcribes and spec.tower_of("speech") is not None:
+                yield _Sound(job, sample), sample.waveform.nbytes
+            channel = "sound"
+        else:
+            channel = "visual" if isinstance(sample, ImageSample) else "text"
+        tower = spec.tower_of(channel)
+        if tower is not None:
+            prepared = self._encoder.prepare(tower, sample)
+            yield _Sample(Slot.of(job, channel, sample), tower, prepared), int(getattr(prepared, "nbytes", 4096))
+
+    # --- the calling thread ---
+
+    def _encode_all(self) -> None:
+        while not self._cancel.is_set() and (self._scanning or self._settled < self._found):
+            try:
+                event = self._to_encode.get(timeout_seconds=0.1)
+            except BufferClosedError:
+                return
+            if isinstance(event, _Sample):
+                self._queue(event.tower, event.slot, event.prepared)
+            elif isinstance(event, _Sound):
+                self._transcribe(event.job, event.audio)
+            elif isinstance(event, _Ended):
+                event.job.ended = True
+                self._settle_if_whole(event.job)
+            elif isinstance(event, NewState):
+                self._report.missing += len(event.file_ids) if event.state == MISSING else 0
+                self._store.set_state(event.file_ids, event.state)
+            elif isinstance(event, _ScanEnded):
+                self._scanning = False
+            now = time.monotonic()
+            if any(self._pending.values()) and now - self._pending_since > _STALE_BATCH_SECONDS:
+                self._flush_all()
+            if now - self._committed_at > self._options.commit_seconds:
+                self._commit()
+            self._show()
+            if not self._scanning and self._settled + self._waiting() >= self._found:
+                self._flush_all()
+                self._commit()
+
+    def _waiting(self) -> int:
+        """Jobs that are decoded to the end and only wait for a batch to fill, or for another with their bytes."""
+        with self._claims_lock:
+            followers = sum(len(jobs) for jobs in self._claims.values())
+        jobs = {id(slot.job) for batch in self._pending.values() for slot, _ in batch if slot.job.ended}
+        return followers + len(jobs)
+
+    def _transcribe(self, job: Job, audio: AudioSample) -> None:
+        """Turn sound into lines of text, each a segment of the speech channel."""
+        tower = dict(self._encoder.spec.channels)["speech"]
+        try:
+            lines = self._encoder.transcribe(audio)
+        except Exception as error:  # a model's failure on one file is that file's failure
+            _log.exception("transcription of %s failed", job.file.path)
+            job.failure = f"its speech could not be transcribed: {type(error).__name__}: {error}"
+            return
+        job.speech_lines = (job.speech_lines or 0) + len(lines)
+        for line in lines:
+            self._queue(tower, Slot.of(job, "speech", line), self._encoder.prepare(tower, line))
+
+    def _queue(self, tower: TowerSpec, slot: Slot, prepared: Any) -> None:
+        if not any(self._pending.values()):
+            self._pending_since = time.monotonic()
+        slot.job.expect(slot)
+        self._pending[tower].append((slot, prepared))
+        if len(self._pending[tower]) >= self._options.batch_size:
+            self._flush(tower)
+
+    def _flush_all(self) -> None:
+        for tower in list(self._pending):
+            self._flush(tower)
+
+    def _flush(self, tower: TowerSpec) -> None:
+        """Encode a tower's batch, and settle the jobs that it completes."""
+        batch = self._pending.pop(tower, [])
+        if not batch:
+            return
+        for (slot, _), vector in zip(batch, self._vectors(tower, batch), strict=True):
+            job = slot.job
+            if vector is None or not np.isfinite(vector).all():
+                job.failure = job.failure or "the model could not encode it"
+                job.awaited -= 1
+            else:
+                job.fill(slot, vector)
+            self._settle_if_whole(job)
+
+    def _vectors(self, tower: TowerSpec, batch: list[tuple[Slot, Any]]) -> list[Any]:
+        """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None."""
+        try:
+            return list(self._encoder.encode(tower, [prepared for _, prepared in batch]))
+        except Exception:  # whatever a model raises
+            _log.exception("encoding a batch of %d failed", len(batch))
+        vectors: list[Any] = []
+        for slot, prepared in batch:
+            try:
+                vectors.append(self._encoder.encode(tower, [prepared])[0])
+            except Exception as error:
+                slot.job.failure = f"the model could not encode it: {type(error).__name__}: {error}"
+                vectors.append(None)
+        return vectors
+
+    def _settle_if_whole(self, job: Job) -> None:
+        if job.ended and job.awaited == 0:
+            job.awaited = -1  # settled: a job is settled once
+            self._outcomes.append((job, job.outcome(self._options.frame_similarity)))
+            self._settled += 1
+            if len(self._outcomes) >= self._options.commit_files:
+                self._commit()
+
+    def _commit(self) -> None:
+        """Write what is whole, then settle the jobs that waited for the contents just written."""
+        self._committed_at = time.monotonic()
+        while self._outcomes:
+            batch, self._outcomes = self._outcomes, []
+            self._store.write(self._generation_id, [outcome for _, outcome in batch])
+            for job, outcome in batch:
+                self._count(job, outcome)
+                for follower in self._release(job):
+                    follower.failure, follower.skipped = job.failure, job.skipped
+                    if job.failure is None and job.key is not None:
+                        follower.content_id = self._store.encoded_content(self._generation_id, *job.key)
+                    self._outcomes.append((follower, follower.outcome(self._options.frame_similarity)))
+                    self._settled += 1
+
+    def _release(self, job: Job) -> list[Job]:
+        """Give up a job's claim to its content; the jobs that waited for it."""
+        if not job.leads or job.key is None:
+            return []
+        with self._claims_lock:
+            return self._claims.pop(job.key, [])
+
+    def _count(self, job: Job, outcome: Outcome) -> None:
+        report = self._report
+        content = outcome.content
+        if job.skipped:
+            report.skipped += 1
+        elif job.failure is not None:
+            report.failed += 1
+            report.note_failure(job.file.path, job.failure)
+        elif isinstance(content, int):
+            report.linked += 1
+        elif content is not None:
+            report.added += job.is_new
+            report.changed += not job.is_new
+            report.segments += len(content.segments)
+            report.no_speech += content.speech_lines == 0
+            if content.problem is not None:
+                report.partial += 1
+                report.note_failure(job.file.path, content.problem)
+
+    def _show(self, *, always: bool = False) -> None:
+        now = time.monotonic()
+        if self._on_progress is not None and (always or now - self._shown_at > 0.1):
+            self._shown_at = now
+            report = self._report
+            self._on_progress(Progress(self._found, self._settled, report.failed, report.unchanged, self._scanning))
+
+
+def _digest(path: Path) -> str:
+    """BLAKE2b of a file's bytes: 40 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=20)
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""The library's tables, as typed SQLAlchemy models.
+
+    root ──< file >── content ──< encoding >── generation
+                                     └──< segment (one vector)
+
+A *file* is a name on disk, a *content* is the bytes behind it: copies and moved files share one
+content, so that it is encoded once. An *encoding* is a content as one *generation* (one model) saw
+it; its *segments* hold the vectors. A segment's primary key is its id in the FAISS index, and is
+never used again after the segment is gone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from indexer.paths import PathText
+
+PRESENT, MISSING, FAILED, SKIPPED = "present", "missing", "failed", "skipped"
+"""States of a file: on disk and indexed; gone from disk; unusable, with a reason; nothing that we read."""
+
+
+class Base(DeclarativeBase):
+    """All tables of a library."""
+
+    type_annotation_map: ClassVar = {float: Float}  # SQLAlchemy 2.1 would say DOUBLE, and 2.0 says FLOAT
+
+
+class Meta(Base):
+    """Facts about the library as a whole, such as its `library_id`."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+class Root(Base):
+    """A folder that was given to be indexed. Files are stored relative to it, so that it can move."""
+
+    __tablename__ = "root"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(PathText, unique=True)
+
+
+class Content(Base):
+    """What a file holds, known by the digest of its bytes. `digest`: hexadecimal BLAKE2b, 20 bytes."""
+
+    __tablename__ = "content"
+    __table_args__ = (UniqueConstraint("digest", "format"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    kind: Mapped[str]
+    format: Mapped[str]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    duration_seconds: Mapped[float | None]
+    captured_at: Mapped[str | None]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    title: Mapped[str | None]
+
+
+class File(Base):
+    """A name on disk. `directory` is relative to the root, with "/" between parts and "" for the root."""
+
+    __tablename__ = "file"
+    __table_args__ = (
+        UniqueConstraint("root_id", "directory", "name"),
+        Index("file_content", "content_id"),
+        Index("file_state", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    root_id: Mapped[int] = mapped_column(ForeignKey("root.id", ondelete="CASCADE"))
+    directory: Mapped[str] = mapped_column(PathText)
+    name: Mapped[str] = mapped_column(PathText)
+    size: Mapped[int]
+    mtime_ns: Mapped[int]
+    state: Mapped[str]
+    reason: Mapped[str | None]
+    content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"))
+
+
+class Generation(Base):
+    """All vectors of one model. `removals` counts deletions, so that an index file can tell it is stale."""
+
+    __tablename__ = "generation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    spec: Mapped[str]
+    fingerprint: Mapped[str]
+    active: Mapped[bool]
+    removals: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+
+
+class Encoding(Base):
+    """One content as one generation saw it.
+
+    `problem`: what could not be read of it (a broken tail), or None. `speech_lines`: lines of speech
+    that were found; 0 is "no speech found", None is nothing to listen to.
+    """
+
+    __tablename__ = "encoding"
+    __table_args__ = (UniqueConstraint("content_id", "generation_id"), Index("encoding_generation", "generation_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id", ondelete="CASCADE"))
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"))
+    problem: Mapped[str | None]
+    speech_lines: Mapped[int | None]
+    encoded_at: Mapped[datetime]
+
+
+class Segment(Base):
+    """One stretch of one content, with its vector: (dim,) float16, little-endian, of length 1."""
+
+    __tablename__ = "segment"
+    __table_args__ = (Index("segment_encoding", "encoding_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id", ondelete="CASCADE"))
+    channel: Mapped[str]
+    start_seconds: Mapped[float | None]
+    end_seconds: Mapped[float | None]
+    text: Mapped[str | None]
+    vector: Mapped[bytes]

@@ -1,0 +1,152 @@
+"""Hold files, rows, vectors and indexes against each other, and mend what can be mended without the media."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import delete, exists, select, text, update
+
+from indexer.library import Library
+from indexer.lookup import full_path
+from indexer.schema import FAILED, PRESENT, Content, Encoding, File, Generation, Root, Segment
+from indexer.store import STORED_DTYPE
+from indexer.types import CHANNELS, Channel, ModelSpec
+
+_LENGTH_TOLERANCE = 1e-2  # half precision keeps a vector of length 1 to about 1e-3
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was looked at, what was found wrong, and what was mended.
+
+    `problems` need the person's hand (or another `mmsearch index`); `repaired` do not any more.
+    """
+
+    files: int = 0
+    vectors: int = 0
+    problems: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+
+
+def verify(library: Library) -> VerifyReport:
+    """Check a library and repair it. The writer's lock must be held."""
+    report = VerifyReport()
+    _check_database(library, report)
+    generation = library.store.generation()
+    if generation is not None:
+        _check_vectors(library, *generation, report)
+        for channel in CHANNELS:
+            if generation[1].tower_of(channel) is not None:
+                _check_index(library, generation[0], channel, report)
+        library.save_indexes()
+    _check_files(library, report)
+    return report
+
+
+def _check_database(library: Library, report: VerifyReport) -> None:
+    """SQLite's own check, and rows that nothing leads to."""
+    with library.store.reading() as connection:
+        for (said,) in connection.execute(text("PRAGMA integrity_check")):
+            if said != "ok":
+                report.problems.append(
+                    f"the database is damaged: {said}; restore the library from a backup, or remove it and index again"
+                )
+        loose = connection.execute(text("PRAGMA foreign_key_check")).all()
+        if loose:
+            report.problems.append(f"{len(loose)} rows refer to rows that are gone; remove the library and index again")
+    orphan = ~exists().where(File.content_id == Content.id)
+    with library.store.writing() as connection:
+        gone = connection.execute(delete(Content).where(orphan)).rowcount
+    if gone:
+        report.repaired.append(f"removed {gone} contents that no file holds")
+
+
+def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report: VerifyReport) -> None:
+    """Each stored vector has its channel's size, holds numbers, and has length 1; else its content goes."""
+    sizes = {channel: tower.dim * STORED_DTYPE.itemsize for channel, tower in spec.channels}
+    bad: set[int] = set()
+    last = 0
+    while True:
+        query = (
+            select(Segment.id, Segment.encoding_id, Segment.channel, Segment.vector)
+            .join(Encoding, Encoding.id == Segment.encoding_id)
+            .where(Encoding.generation_id == generation_id, Segment.id > last)
+            .order_by(Segment.id)
+            .limit(10_000)
+        )
+        with library.store.reading() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            break
+        last = rows[-1].id
+        report.vectors += len(rows)
+        for row in rows:
+            if len(row.vector) != sizes.get(row.channel):
+                bad.add(row.encoding_id)
+                continue
+            vector = np.frombuffer(row.vector, STORED_DTYPE).astype(np.float32)
+            if not abs(float(np.linalg.norm(vector)) - 1) < _LENGTH_TOLERANCE:  # also catches a NaN
+                bad.add(row.encoding_id)
+    if not bad:
+        return
+    with library.store.writing() as connection:
+        contents = connection.execute(select(Encoding.content_id).where(Encoding.id.in_(bad))).scalars().all()
+        connection.execute(
+            update(File)
+            .where(File.content_id.in_(contents))
+            .values(state=FAILED, content_id=None, mtime_ns=0, reason="its stored vectors were damaged; index it again")
+        )
+        connection.execute(delete(Content).where(Content.id.in_(contents)))
+        connection.execute(
+            update(Generation).where(Generation.id == generation_id).values(removals=Generation.removals + len(bad))
+        )
+    report.problems.append(
+        f"{len(contents)} contents had damaged vectors, now dropped; encode them with: mmsearch index"
+    )
+
+
+def _check_index(library: Library, generation_id: int, channel: Channel, report: VerifyReport) -> None:
+    """The index holds just the store's ids, with the store's vectors; else it is built again."""
+    wrong = library.index_problem(channel)
+    if wrong is None:
+        index = library.index(channel)
+        order = np.argsort(index.ids, kind="stable")
+        ids, vectors = index.ids[order], index.vectors()[order]
+        at = 0
+        for stored_ids, stored in library.store.vectors(generation_id, channel):
+            here = slice(at, at + len(stored_ids))
+            if not np.array_equal(ids[here], stored_ids) or not np.array_equal(vectors[here], stored):
+                wrong = f"the {channel} index differs from the stored vectors"
+                break
+            at += len(stored_ids)
+        else:
+            if at != len(ids):
+                wrong = f"the {channel} index holds {len(ids) - at} vectors that the store does not"
+    if wrong is not None:
+        library.forget_index(channel)
+        library.index(channel)
+        report.repaired.append(f"{wrong}; built it again from the store")
+
+
+def _check_files(library: Library, report: VerifyReport) -> None:
+    """Whether indexed files are on disk, as they were."""
+    gone = changed = 0
+    query = (
+        select(Root.path, File.directory, File.name, File.size, File.mtime_ns)
+        .join(Root, Root.id == File.root_id)
+        .where(File.state == PRESENT)
+    )
+    with library.store.reading() as connection:
+        for row in connection.execute(query):
+            report.files += 1
+            try:
+                status = os.stat(full_path(row.path, row.directory, row.name))
+            except OSError:
+                gone += 1
+            else:
+                changed += (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
+    for count, what in ((gone, "are not on disk"), (changed, "have changed on disk")):
+        if count:
+            report.problems.append(f"{count} indexed files {what}; bring the library up to date with: mmsearch index")

@@ -1,0 +1,101 @@
+"""mmsearch: find text, pictures, sounds and video moments by meaning, on your own machine.
+
+    from mmsearch import Engine
+
+    with Engine.open("my.library", model="mini") as engine:
+        engine.index("media")
+        for hit in engine.query("a cup of coffee", k=5):
+            print(hit.score, hit.path, hit.kind, hit.start_seconds)
+
+These names are the public API. They are loaded when they are first used, so that importing this
+package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from indexer.errors import (
+        DamagedMediaError,
+        EmptyLibraryError,
+        LibraryDamagedError,
+        LibraryError,
+        LibraryLockedError,
+        LibraryNotFoundError,
+        LibraryVersionError,
+        MediaError,
+        MediaTooLargeError,
+        MmsearchError,
+        ModelError,
+        ModelMismatchError,
+        UnsupportedMediaError,
+        UsageError,
+        WeightsError,
+    )
+    from indexer.report import Failure, IndexOptions, IndexReport, Progress
+    from indexer.types import Encoder, ModelSpec, TowerSpec
+    from mmsearch.engine import Engine, Status, default_library
+    from mmsearch.query import Query
+    from mmsearch.rank import Hit, Moment
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "indexer.errors": (
+        *("DamagedMediaError", "EmptyLibraryError", "LibraryDamagedError", "LibraryError", "LibraryLockedError"),
+        *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
+        *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
+    ),
+    "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
+    "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
+    "mmsearch.engine": ("Engine", "Status", "default_library"),
+    "mmsearch.query": ("Query",),
+    "mmsearch.rank": ("Hit", "Moment"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DamagedMediaError",
+    "EmptyLibraryError",
+    "Encoder",
+    "Engine",
+    "Failure",
+    "Hit",
+    "IndexOptions",
+    "IndexReport",
+    "LibraryDamagedError",
+    "LibraryError",
+    "LibraryLockedError",
+    "LibraryNotFoundError",
+    "LibraryVersionError",
+    "MediaError",
+    "MediaTooLargeError",
+    "MmsearchError",
+    "ModelError",
+    "ModelMismatchError",
+    "ModelSpec",
+    "Moment",
+    "Progress",
+    "Query",
+    "Status",
+    "TowerSpec",
+    "UnsupportedMediaError",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "default_library",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,5 @@
+"""`python -m mmsearch` is the command `mmsearch`."""
+
+from mmsearch.cli import main
+
+main()

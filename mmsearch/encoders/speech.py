@@ -1,0 +1,98 @@
+"""The speech recogniser: Whisper tiny.en, which turns English speech into timed lines.
+
+Model: Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023 (MIT), run by
+faster-whisper on CTranslate2. Only what a voice activity detector (Silero VAD, which faster-whisper
+carries) takes for speech is listened to.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import ModelError, WeightsError
+from indexer.types import AudioSample, TextSample
+from mmsearch.encoders.threads import available_cores
+from mmsearch.encoders.weights import WHISPER_TOKENIZER, WHISPER_WEIGHTS, installed_file
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+    from faster_whisper.transcribe import Segment
+
+SAMPLE_RATE = 16_000
+BEAM_SIZE = 5
+COMPUTE_TYPE = "int8"
+
+# A word takes longer than this; Whisper makes up a line when given next to nothing.
+SHORTEST_SECONDS = 0.2
+
+# The thresholds of Radford et al., section 4.5: a line is not believed when the model finds it unlikely
+# and that nothing was said, or when it repeats itself so much that gzip takes it to under 1/2.4.
+NO_SPEECH_PROBABILITY = 0.6
+MEAN_LOG_PROBABILITY = -1.0
+COMPRESSION_RATIO = 2.4
+
+
+class SpeechRecognizer:
+    """Timed lines of speech. The weights load on first use."""
+
+    def transcribe(self, audio: AudioSample) -> list[TextSample]:
+        """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
+        if audio.sample_rate != SAMPLE_RATE:
+            raise ModelError(
+                f"the speech recogniser hears {SAMPLE_RATE} Hz, got {audio.sample_rate} Hz;"
+                " decode the sound at the sample rate that the model's spec gives"
+            )
+        waveform = np.nan_to_num(audio.waveform, posinf=0.0, neginf=0.0)
+        if len(waveform) < SHORTEST_SECONDS * SAMPLE_RATE or not waveform.any():
+            return []
+        lines = []
+        for segment in self._segments(waveform):
+            text = segment.text.strip()
+            if text and is_believable(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
+                # The model hears in windows of 30 s, and may name an end behind that of the sound.
+                end = min(audio.start_seconds + segment.end, audio.end_seconds)
+                start = min(audio.start_seconds + segment.start, end)
+                lines.append(TextSample(text, start, end))
+        return lines
+
+    def _segments(self, waveform: NDArray[np.float32]) -> list[Segment]:
+        segments, _ = self._model.transcribe(
+            waveform,
+            language="en",
+            beam_size=BEAM_SIZE,
+            # One temperature, because the retries at higher ones draw at random: the same sound must give
+            # the same lines. What a retry was meant to mend is dropped by `is_believable`.
+            temperature=0.0,
+            # A line that was made up must not make up the next ones.
+            condition_on_previous_text=False,
+            vad_filter=True,
+        )
+        return list(segments)
+
+    @cached_property
+    def _model(self) -> WhisperModel:
+        from faster_whisper import WhisperModel
+
+        installed_file(WHISPER_TOKENIZER)
+        folder = installed_file(WHISPER_WEIGHTS).parent
+        try:
+            return WhisperModel(
+                str(folder),
+                device="cpu",
+                compute_type=COMPUTE_TYPE,
+                cpu_threads=available_cores(),
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise WeightsError(f"{folder} cannot be loaded: {error}; {WHISPER_WEIGHTS.advice}") from error
+
+
+def is_believable(mean_log_probability: float, no_speech_probability: float, compression_ratio: float) -> bool:
+    """Whether a line was said, and not made up from noise or music."""
+    if compression_ratio > COMPRESSION_RATIO:
+        return False
+    return mean_log_probability > MEAN_LOG_PROBABILITY or no_speech_probability < NO_SPEECH_PROBABILITY

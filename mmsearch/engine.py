@@ -1,0 +1,304 @@
+"""The Engine: open a library, index into it, search it. The command line and other programs stand on this."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexer.errors import EmptyLibraryError, ModelMismatchError, UsageError
+from indexer.library import Library
+from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, troubles
+from indexer.paths import relative_to
+from indexer.report import IndexOptions, IndexReport, Progress
+from indexer.store import Removed
+from indexer.types import Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
+from mmsearch.encoders import DEFAULT_MODEL, load_encoder
+from mmsearch.query import Query
+from mmsearch.rank import Hit, rank
+
+if TYPE_CHECKING:
+    from indexer.verify import VerifyReport
+
+LIBRARY_VARIABLE = "MMSEARCH_LIBRARY"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet."""
+
+    path: Path
+    spec: ModelSpec | None
+    counts: Counts
+    database_bytes: int
+    index_bytes: int
+    troubles: tuple[Trouble, ...]
+
+
+def default_library() -> Path:
+    """Where the library is when nobody says: `MMSEARCH_LIBRARY`, or the user's data directory."""
+    chosen = os.environ.get(LIBRARY_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("mmsearch", appauthor=False)) / "library"
+
+
+class Engine:
+    """One library and the model that made it. Use it as a context manager, or call `close`."""
+
+    def __init__(self, library: Library, encoder: Encoder | None) -> None:
+        self._library = library
+        self._encoder = encoder
+        self._encoding = threading.Lock()  # an encoder takes one call at a time
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None, create: bool = True
+    ) -> Engine:
+        """Open a library, making a new one where there is none.
+
+        Args:
+            path: the library's folder; `default_library()` when None.
+            model: a name such as "mini", or an encoder of your own. None takes the model that the
+                library was made with, and the default model for a new library.
+            create: whether to make a library that is not there.
+
+        Raises:
+            LibraryNotFoundError: there is no library, and `create` is False.
+            ModelMismatchError: the library was made with another model.
+            ModelError: there is no such model.
+        """
+        encoder = load_encoder(model) if isinstance(model, str) else model
+        library = Library.open(Path(path).expanduser() if path is not None else default_library(), create=create)
+        try:
+            if encoder is not None and library.spec is not None:
+                library.use(encoder.spec)
+        except BaseException:
+            library.close()
+            raise
+        return cls(library, encoder)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the library. The engine cannot be used after this."""
+        self._library.close()
+
+    @property
+    def path(self) -> Path:
+        """The library's folder."""
+        return self._library.path
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, loaded on first use.
+
+        Raises:
+            ModelMismatchError: this version of mmsearch would make other vectors than those in the library.
+        """
+        if self._encoder is None:
+            spec = self._library.spec
+            encoder = load_encoder(spec.name if spec is not None else DEFAULT_MODEL)
+            if spec is not None and encoder.spec.fingerprint != spec.fingerprint:
+                raise ModelMismatchError(
+                    f"the library at {self.path} was made with another version of the model {spec.name!r}; "
+                    "index into a new library, or install the mmsearch that made this one"
+                )
+            self._encoder = encoder
+        return self._encoder
+
+    # --- writing ---
+
+    def index(
+        self,
+        *paths: str | os.PathLike[str],
+        options: IndexOptions | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> IndexReport:
+        """Index what is new or changed in some files and folders; without any, in all that were ever indexed.
+
+        Args:
+            paths: files and folders. A folder becomes a root of the library.
+            options: how; see `IndexOptions`.
+            on_progress: called from this thread, ten times a second at most.
+            cancel: set it from anywhere to end the run cleanly, with what is done kept.
+
+        Raises:
+            UsageError: a path does not exist, or there is nothing to index.
+            LibraryLockedError: another process is writing, and `options.wait` is not set.
+        """
+        from indexer.changes import Target, find_targets
+        from indexer.pipeline import run
+
+        options = options or IndexOptions()
+        with self._library.writing(wait=options.wait):
+            if paths:
+                targets = find_targets(self._library, [os.fspath(path) for path in paths])
+            else:
+                roots = self._library.store.roots()
+                targets = [Target(id, path, "") for id, path in roots.items() if os.path.isdir(path)]
+                if not targets:
+                    raise UsageError(
+                        "there is nothing to index yet: name a folder, for example: mmsearch index ./media"
+                        if not roots
+                        else f"none of the library's folders can be reached: {', '.join(roots.values())}"
+                    )
+            with self._encoding:
+                return run(self._library, self.encoder, targets, options, on_progress=on_progress, cancel=cancel)
+
+    def remove(self, path: str | os.PathLike[str]) -> Removed:
+        """Forget a file or folder and all below it. Nothing on disk is touched.
+
+        Raises:
+            UsageError: the library holds nothing there.
+        """
+        place = os.path.realpath(os.path.expanduser(os.fspath(path)))
+        with self._library.writing():
+            removed = Removed(0, 0)
+            for root_id, root in self._library.store.roots().items():
+                scope = "" if relative_to(root, place) is not None else relative_to(place, root)
+                if scope is not None:
+                    gone = self._library.store.remove(root_id, scope)
+                    removed = Removed(removed.files + gone.files, removed.segments + gone.segments)
+            if not removed.files:
+                raise UsageError(f"the library holds nothing at {path}; see what it holds with: mmsearch status")
+            self._library.save_indexes()
+        return removed
+
+    def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
+        """Say that a root now lies elsewhere; nothing is encoded again. Returns the number of its files.
+
+        Raises:
+            UsageError: `old` is no root, or `new` is no folder, or lies in or around another root.
+        """
+        old_path = os.path.abspath(os.path.expanduser(os.fspath(old)))
+        new_path = os.path.realpath(os.path.expanduser(os.fspath(new)))
+        with self._library.writing():
+            roots = list(self._library.store.roots().values())
+            if old_path not in roots:
+                old_path = os.path.realpath(old_path)
+            if old_path not in roots:
+                raise UsageError(f"{old} is none of the library's folders, which are: {', '.join(roots) or 'none'}")
+            if not os.path.isdir(new_path):
+                raise UsageError(f"there is no folder at {new}; move it there first, then say so")
+            for other in roots:
+                if other != old_path and (relative_to(other, new_path) or relative_to(new_path, other)) is not None:
+                    raise UsageError(f"{new} overlaps with {other}, which the library holds already")
+            return self._library.store.move_root(old_path, new_path) or 0
+
+    def verify(self) -> VerifyReport:
+        """Check files, rows, vectors and indexes against each other, and mend what can be mended."""
+        from indexer.verify import verify
+
+        with self._library.writing():
+            return verify(self._library)
+
+    # --- asking ---
+
+    def query(
+        self, query: str | Query, k: int = 10, *, kinds: Sequence[Kind] = (), within: Sequence[str] = ()
+    ) -> list[Hit]:
+        """The files that answer best, each with its best moments, by falling cosine similarity.
+
+        Args:
+            query: words, or a `Query`, which then says all the rest.
+            k: how many files at most.
+            kinds: kinds of file that may answer; any when empty.
+            within: folders that they may lie in; any when empty.
+
+        Raises:
+            UsageError: the query is empty or too long, or a folder in `within` is not in the library.
+            EmptyLibraryError: nothing has been indexed yet.
+        """
+        if isinstance(query, str):
+            query = Query.of_text(query, k=k, kinds=tuple(kinds), within=tuple(within))
+        generation = self._library.store.generation()
+        if generation is None or self._library.store.is_empty(generation[0]):
+            raise EmptyLibraryError(f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER")
+        generation_id, spec = generation
+        wanted = Filter(query.kinds, self._places(query.within) if query.within else None)
+        vectors = self._encode(query, spec)
+        store = self._library.store
+        allowed = {channel: admitted(store, generation_id, channel, wanted) for channel in vectors}
+        return self._nearest(query.k, vectors, allowed, wanted)
+
+    def _nearest(
+        self, k: int, vectors: dict[Channel, Vectors], allowed: dict[Channel, np.ndarray | None], wanted: Filter
+    ) -> list[Hit]:
+        """The k best files. Segments are fetched in growing numbers until no unseen one could change the answer."""
+        depth = max(64, 8 * k)
+        while True:
+            scored: dict[int, float] = {}
+            unseen = -np.inf  # no segment that was not fetched scores above this
+            for channel, vector in vectors.items():
+                scores, ids = self._library.search(channel, vector, depth, allowed=allowed[channel])
+                scored.update(zip(ids[0].tolist(), scores[0].tolist(), strict=True))
+                if ids.shape[1] == depth:
+                    unseen = max(unseen, float(scores[0, -1]))
+            found = describe(self._library.store, list(scored), wanted)
+            hits = rank((scored[id], segment) for id, segment in found.items())
+            if unseen == -np.inf or (len(hits) >= k and hits[k - 1].score >= unseen):
+                return hits[:k]
+            depth *= 4
+
+    def _encode(self, query: Query, spec: ModelSpec) -> dict[Channel, Vectors]:
+        """The query in the space of each channel that a tower brings it to: (1, dim) float32 each."""
+        encoder = self.encoder
+        if isinstance(query.sample, TextSample):
+            tokens = encoder.count_tokens(query.sample.text)
+            if tokens > spec.max_tokens:
+                raise UsageError(
+                    f"the query has {tokens} tokens, and the model {spec.name!r} reads {spec.max_tokens}; shorten it"
+                )
+        vectors: dict[TowerSpec, Vectors] = {}
+        found: dict[Channel, Vectors] = {}
+        with self._encoding:
+            for channel, _ in spec.channels:
+                tower = spec.query_tower(query.modality, channel)
+                if tower is None:
+                    continue
+                if tower not in vectors:
+                    vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, query.sample)])
+                found[channel] = vectors[tower]
+        return found
+
+    def _places(self, folders: Iterable[str]) -> tuple[Place, ...]:
+        """Where folders lie in the library's roots, or which roots lie in them."""
+        roots = self._library.store.roots()
+        places: list[Place] = []
+        for folder in folders:
+            place = os.path.realpath(os.path.expanduser(folder))
+            inside = [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
+            holds = [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
+            if not inside and not holds:
+                raise UsageError(f"{folder} lies in none of the library's folders: {', '.join(roots.values())}")
+            places += inside or holds
+        return tuple(places)
+
+    def status(self) -> Status:
+        """What is indexed, with which model, how big it is, and what failed and why."""
+        generation = self._library.store.generation()
+        generation_id = None if generation is None else generation[0]
+        return Status(
+            path=self.path,
+            spec=None if generation is None else generation[1],
+            counts=count(self._library.store, generation_id),
+            database_bytes=sum(file.stat().st_size for file in self.path.glob("library.sqlite*")),
+            index_bytes=sum(file.stat().st_size for file in self.path.glob("index/*.faiss")),
+            troubles=tuple(troubles(self._library.store, generation_id)),
+        )

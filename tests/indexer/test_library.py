@@ -1,0 +1,234 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from indexer.errors import LibraryLockedError, LibraryNotFoundError, ModelMismatchError, UsageError
+from indexer.library import Library
+from indexer.store import FilePlace, NewContent, NewSegment, Outcome
+from indexer.testing import FakeEncoder
+from indexer.types import MediaInfo
+from indexer.verify import verify
+
+
+def unit(rng, n):
+    vectors = rng.normal(size=(n, 16)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write(library, vectors, first=0):
+    """One file for each vector, named after its number."""
+    generation = library.use(FakeEncoder().spec)
+    root, _ = library.store.add_root("/media")
+    library.store.write(
+        generation,
+        [
+            Outcome(
+                FilePlace(root, "", f"{n}.jpg", 1, 1),
+                NewContent(f"digest{n}", MediaInfo("image", "jpeg"), [NewSegment("visual", vector)]),
+            )
+            for n, vector in enumerate(vectors, start=first)
+        ],
+    )
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
+def library(tmp_path):
+    library = Library.open(tmp_path / "library", create=True)
+    yield library
+    library.close()
+
+
+def reopened(library):
+    library.close()
+    return Library.open(library.path)
+
+
+def check(library, vectors, rng):
+    """The library's answers equal brute force over the vectors as they are stored (half precision)."""
+    queries = unit(rng, 3)
+    stored = vectors.astype(np.float16).astype(np.float32)
+    scores, _ = library.search("visual", queries, 5)
+    np.testing.assert_allclose(scores, -np.sort(-(queries @ stored.T), axis=1)[:, :5], rtol=1e-5)
+
+
+def test_there_must_be_a_library_unless_one_is_to_be_made(tmp_path):
+    with pytest.raises(LibraryNotFoundError, match="mmsearch index FOLDER"):
+        Library.open(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_with_other_things_is_not_taken_over(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(UsageError, match="holds other files"):
+        Library.open(tmp_path, create=True)
+    with pytest.raises(UsageError, match="is a file"):
+        Library.open(tmp_path / "photo.jpg", create=True)
+
+
+def test_another_model_is_refused(library):
+    library.use(FakeEncoder().spec)
+    with pytest.raises(ModelMismatchError, match="made with the model 'fake', not with 'other'"):
+        library.use(FakeEncoder("other").spec)
+
+
+def test_what_is_written_is_found_before_and_after_reopening(library, rng):
+    vectors = unit(rng, 50)
+    write(library, vectors)
+    check(library, vectors, rng)
+    library.save_indexes()
+    library = reopened(library)
+    check(library, vectors, rng)
+    library.close()
+
+
+def test_an_index_file_that_lags_behind_is_topped_up_and_loses_what_was_removed(library, rng):
+    vectors = unit(rng, 60)
+    write(library, vectors[:40])
+    library.save_indexes()
+    library = reopened(library)
+    write(library, vectors[40:], first=40)
+    for n in range(10):
+        library.store.remove(1, f"{n}.jpg")
+    check(library, vectors[10:], rng)
+    library = reopened(library)
+    check(library, vectors[10:], rng)
+    library.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped", "garbage", "another library's"])
+def test_a_bad_index_file_is_made_again_from_the_store(library, rng, damage, tmp_path):
+    vectors = unit(rng, 30)
+    write(library, vectors)
+    library.save_indexes()
+    (path,) = library.path.glob("index/*-visual.faiss")
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(whole[:-7])
+    elif damage == "flipped":
+        path.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
+    elif damage == "garbage":
+        path.write_bytes(b"\0" * 1000)
+    else:
+        other = Library.open(tmp_path / "other", create=True)
+        write(other, unit(rng, 30))
+        other.save_indexes()
+        other.close()
+        path.write_bytes((tmp_path / "other" / "index" / path.name).read_bytes())
+    library = reopened(library)
+    check(library, vectors, rng)
+    library.save_indexes()
+    assert library.index_problem("visual") is None
+    library.close()
+
+
+def test_a_second_writer_is_told_who_the_first_is(library):
+    with library.writing():
+        code = (
+            "import sys; from pathlib import Path; from indexer.library import Library\n"
+            "with Library.open(Path(sys.argv[1])).writing(): pass"
+        )
+        run = subprocess.run([sys.executable, "-c", code, library.path], capture_output=True, text=True, check=False)
+    assert "LibraryLockedError" in run.stderr
+    assert "being written to by process" in run.stderr
+    with library.writing():  # free again
+        pass
+
+
+def test_a_second_writer_may_wait(library):
+    second = Library.open(library.path)
+    done = threading.Event()
+
+    def wait():
+        with second.writing(wait=True):
+            done.set()
+
+    with library.writing():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert not done.wait(0.2)
+    assert done.wait(10)
+    thread.join()
+    second.close()
+
+
+def test_a_second_writer_in_the_same_process_is_refused_too(library):
+    second = Library.open(library.path)
+    with library.writing(), pytest.raises(LibraryLockedError), second.writing():
+        pass
+    second.close()
+
+
+def test_searching_while_writing_never_fails_and_ends_up_right(library, rng):
+    vectors = unit(rng, 400)
+    write(library, vectors[:10])
+    reader = Library.open(library.path)
+    errors = []
+    stop = threading.Event()
+
+    def search():
+        queries = unit(np.random.default_rng(0), 2)
+        while not stop.is_set():
+            try:
+                reader.search("visual", queries, 5)
+            except Exception as error:
+                errors.append(error)
+                return
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for n in range(10, 400, 10):
+        write(library, vectors[n : n + 10], first=n)
+        if n % 50 == 0:
+            library.store.remove(1, f"{n}.jpg")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    kept = np.ones(400, bool)
+    kept[50:400:50] = False
+    check(reader, vectors[kept], rng)
+    reader.close()
+
+
+def test_verify_finds_nothing_wrong_with_a_sound_library(library, rng):
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    report = verify(library)
+    assert (report.vectors, report.repaired) == (5, [])
+    assert report.problems == ["5 indexed files are not on disk; bring the library up to date with: mmsearch index"]
+
+
+def test_verify_rebuilds_an_index_that_disagrees(library, rng):
+    vectors = unit(rng, 20)
+    write(library, vectors)
+    library.save_indexes()
+    index = library.index("visual")
+    index.remove(np.array([3]))
+    index.add(np.array([3]), unit(rng, 1))  # same ids, another vector: only verify can see it
+    report = verify(library)
+    assert report.repaired == ["the visual index differs from the stored vectors; built it again from the store"]
+    check(library, vectors, rng)
+
+
+@pytest.mark.parametrize("blob", [b"", b"\0" * 32, b"\xff" * 32, b"\0" * 30])
+def test_verify_drops_damaged_vectors_so_that_the_next_run_encodes_them(library, rng, blob):
+    from sqlalchemy import text
+
+    write(library, unit(rng, 3))
+    with library.store.writing() as connection:
+        connection.execute(text("UPDATE segment SET vector = :blob WHERE id = 2"), {"blob": blob})
+    report = verify(library)
+    assert report.problems[0].startswith("1 contents had damaged vectors")
+    assert len(library.index("visual")) == 2
+    assert library.store.known_in(1, "")["1.jpg"].state == "failed"
