@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -41,6 +42,23 @@ STORED_DTYPE = np.dtype("<f2")
 
 _PATIENCE_SECONDS = 30
 _MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
+
+
+# Statements that are run for every file are built once: building one costs more than SQLite takes to run it.
+_ENCODED_CONTENT = (
+    select(Content.id)
+    .join(Encoding, Encoding.content_id == Content.id)
+    .where(
+        Content.digest == bindparam("digest"),
+        Content.format == bindparam("format"),
+        Encoding.generation_id == bindparam("generation_id"),
+    )
+)
+_CONTENT_OF = select(Content.id).where(Content.digest == bindparam("digest"), Content.format == bindparam("format"))
+_FILE_AT = select(File.id, File.content_id).where(
+    File.root_id == bindparam("root_id"), File.directory == bindparam("directory"), File.name == bindparam("name")
+)
+_CHANGE_FILE = update(File).where(File.id == bindparam("file_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +259,9 @@ class Store:
 
     def encoded_content(self, generation_id: int, digest: str, format: str) -> int | None:
         """The content with these bytes, if this generation has encoded it."""
-        query = (
-            select(Content.id)
-            .join(Encoding, Encoding.content_id == Content.id)
-            .where(Content.digest == digest, Content.format == format, Encoding.generation_id == generation_id)
-        )
+        values = {"digest": digest, "format": format, "generation_id": generation_id}
         with self.reading() as connection:
-            return connection.execute(query).scalar()
+            return connection.execute(_ENCODED_CONTENT, values).scalar()
 
     def write(self, generation_id: int, outcomes: Sequence[Outcome]) -> None:
         """Record what became of some files, in one transaction; a changed file's old segments go with it."""
@@ -388,45 +402,46 @@ def _write_file(connection: Connection, generation_id: int, outcome: Outcome) ->
         "reason": outcome.reason,
         "content_id": content_id,
     }
-    same = and_(File.root_id == place.root_id, File.directory == place.directory, File.name == place.name)
-    before = connection.execute(select(File.id, File.content_id).where(same)).one_or_none()
+    key = {"root_id": place.root_id, "directory": place.directory, "name": place.name}
+    before = connection.execute(_FILE_AT, key).one_or_none()
     if before is not None:
-        connection.execute(update(File).where(File.id == before.id).values(**row))
+        connection.execute(_CHANGE_FILE, {"file_id": before.id, **row})
         return None if before.content_id == content_id else before.content_id
-    connection.execute(insert(File).values(root_id=place.root_id, directory=place.directory, name=place.name, **row))
+    connection.execute(insert(File), {**key, **row})
     return None
 
 
 def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
     info = new.info
-    known = select(Content.id).where(Content.digest == new.digest, Content.format == info.format)
-    content_id = connection.execute(known).scalar()
+    content_id = connection.execute(_CONTENT_OF, {"digest": new.digest, "format": info.format}).scalar()
     if content_id is None:
         content_id = _inserted(
             connection.execute(
-                insert(Content).values(
-                    digest=new.digest,
-                    kind=info.kind,
-                    format=info.format,
-                    width=info.width,
-                    height=info.height,
-                    duration_seconds=info.duration_seconds,
-                    captured_at=info.captured_at.isoformat() if info.captured_at else None,
-                    latitude=info.latitude,
-                    longitude=info.longitude,
-                    title=info.title,
-                )
+                insert(Content),
+                {
+                    "digest": new.digest,
+                    "kind": info.kind,
+                    "format": info.format,
+                    "width": info.width,
+                    "height": info.height,
+                    "duration_seconds": info.duration_seconds,
+                    "captured_at": info.captured_at.isoformat() if info.captured_at else None,
+                    "latitude": info.latitude,
+                    "longitude": info.longitude,
+                    "title": info.title,
+                },
             )
         )
     encoding_id = _inserted(
         connection.execute(
-            insert(Encoding).values(
-                content_id=content_id,
-                generation_id=generation_id,
-                problem=new.problem,
-                speech_lines=new.speech_lines,
-                encoded_at=_now(),
-            )
+            insert(Encoding),
+            {
+                "content_id": content_id,
+                "generation_id": generation_id,
+                "problem": new.problem,
+                "speech_lines": new.speech_lines,
+                "encoded_at": _now(),
+            },
         )
     )
     if new.segments:

@@ -83,19 +83,15 @@ def _as_media_errors() -> Iterator[None]:
     """
     try:
         yield
-    except MediaError:
+    except (MediaError, ImportError):
         raise
     except MemoryError as error:
         raise MediaTooLargeError("decoding the file takes more memory than there is: make it smaller") from error
     except Exception as error:
         _log.debug("while decoding", exc_info=True)
-        if isinstance(error, OSError) and error.errno is not None and error.errno > 0 and not _is_ffmpeg(error):
+        if isinstance(error, OSError) and error.errno and not type(error).__module__.startswith("av."):
             raise unreadable(error) from error
         raise DamagedMediaError(f"the file cannot be decoded: {_words(error)}") from error
-
-
-def _is_ffmpeg(error: OSError) -> bool:
-    return type(error).__module__.startswith("av.")
 
 
 def _words(error: Exception) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import DamagedMediaError
-from indexer.media.container import Damage, audio_stream, check_codec, open_container, packets, start_of
+from indexer.media.container import Damage, audio_stream, check_codec, end_of, open_container, packets, start_of
 from indexer.types import AudioSample, DecodeSettings, MediaInfo, Sample
 
 _CUT_SECONDS = 20.0
@@ -25,6 +25,9 @@ _GAP_SECONDS = 0.2
 
 _LONG_GAP_SECONDS = 10.0
 """A gap up to this long is filled with silence; after a longer one a new block begins."""
+
+_GUESSED_LENGTH = frozenset({"aac", "amr"})
+"""Formats without a length in their headers: FFmpeg guesses it from the first bit rates, and is often far off."""
 
 Waveform = NDArray[np.float32]
 
@@ -77,7 +80,7 @@ def blocks(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list
             pending, held, begin = [rest], len(rest), begin + cut / rate
     if held:
         yield AudioSample(np.concatenate(pending), rate, begin)
-    line = damage.describe("sound", begin + held / rate, info.duration_seconds if info.kind == "audio" else None)
+    line = damage.describe("sound", begin + held / rate)
     if line:
         problems.append(line)
 
@@ -101,8 +104,10 @@ def _waveforms(path: Path, format: str, rate: int, damage: Damage) -> Iterator[t
         if stream is None:
             return
         check_codec(stream)
+        if format not in _GUESSED_LENGTH:
+            damage.expected = end_of(container, stream)
         start = start_of(container)
-        resampler, shape = _resampler(rate), None
+        resampler, shape = None, None
         at = 0.0
         for packet in packets(container, stream, damage):
             try:
@@ -113,21 +118,25 @@ def _waveforms(path: Path, format: str, rate: int, damage: Damage) -> Iterator[t
             for frame in frames:
                 if not frame.samples or frame.sample_rate <= 0:
                     continue
-                if shape not in (None, _shape(frame)):  # a broadcast may go from stereo to 5.1
-                    yield from ((at, piece) for piece in _resampled(resampler, None))
-                    resampler = _resampler(rate)
-                shape = _shape(frame)
+                if resampler is None or shape != _shape(frame):  # a broadcast may go from stereo to 5.1
+                    if resampler is not None:
+                        yield from ((at, piece) for piece in _resampled(resampler, None))
+                    resampler, shape = _resampler(frame, rate), _shape(frame)
                 at = frame.time - start if frame.time is not None else at
                 # Some demuxers leave timestamps that swresample would try to honour by stretching the sound.
                 frame.pts = None
                 for piece in _resampled(resampler, frame):
                     yield at, piece
                     at += len(piece) / rate
-        yield from ((at, piece) for piece in _resampled(resampler, None))
+        if resampler is not None:
+            yield from ((at, piece) for piece in _resampled(resampler, None))
 
 
-def _resampler(rate: int) -> av.AudioResampler:
-    return av.AudioResampler(format="fltp", layout="mono", rate=rate)
+def _resampler(frame: av.AudioFrame, rate: int) -> av.AudioResampler:
+    # swresample brings stereo to mono at 0.7 of each channel, which makes the usual voice in the middle 3 dB louder and
+    # may leave [-1, 1]; so the mean is taken here, as models were trained. Of 5.1 it keeps the centre as it is.
+    layout = "stereo" if frame.layout.nb_channels == 2 else "mono"
+    return av.AudioResampler(format="fltp", layout=layout, rate=rate)
 
 
 def _shape(frame: av.AudioFrame) -> tuple[Any, ...]:
@@ -137,4 +146,4 @@ def _shape(frame: av.AudioFrame) -> tuple[Any, ...]:
 def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> Iterator[Waveform]:
     for piece in resampler.resample(frame):
         # A broken float track may hold NaN, which would spread through a whole encoding.
-        yield np.nan_to_num(piece.to_ndarray().reshape(-1).astype(np.float32), posinf=0.0, neginf=0.0)
+        yield np.nan_to_num(piece.to_ndarray().astype(np.float32).mean(axis=0), posinf=0.0, neginf=0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from indexer.errors import DamagedMediaError, MediaTooLargeError, UnsupportedMediaError
-from indexer.media.formats import FORMATS
+from indexer.media.formats import FORMATS, unreadable
 from indexer.types import DecodeSettings, MediaInfo, Sample
 
 # Named rather than probed: what FFmpeg would guess for a crafted file includes playlists, which open other files.
@@ -29,6 +29,7 @@ _DEMUXERS = {"mp4": "mov", "webm": "matroska", "wavpack": "wv"}
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 _ISO6709 = re.compile(r"([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
+_CLOCK = re.compile(r"(\d{1,5}):(\d\d):(\d\d(?:\.\d+)?)$")
 _MAX_SECONDS = 10 * 365 * 86400
 """A duration beyond ten years is damage."""
 
@@ -64,8 +65,8 @@ def open_container(path: Path, format: str) -> InputContainer:
             options={"protocol_whitelist": "file"},
             metadata_errors="replace",
         )
-    except (av.error.PermissionError, av.error.FileNotFoundError):
-        raise
+    except (av.error.PermissionError, av.error.FileNotFoundError, av.error.IsADirectoryError) as error:
+        raise unreadable(error) from error
     except av.error.FFmpegError as error:
         raise DamagedMediaError(
             f"the {FORMATS[format].label} file cannot be opened ({words(error)}): it is cut short or damaged; "
@@ -109,6 +110,23 @@ def duration_of(container: InputContainer) -> float | None:
     """Length in seconds as the headers give it; None when they do not, as in a recorded web stream."""
     seconds = (container.duration or 0) / av.time_base
     return seconds if 0 < seconds < _MAX_SECONDS else None
+
+
+def end_of(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> float | None:
+    """Where one stream ends, in seconds from the start of the file; None when the headers do not tell.
+
+    Matroska has a length for the file only, but nearly all that write it leave one for each stream in a tag.
+    """
+    length = seconds(stream.duration, stream.time_base)
+    tagged = _CLOCK.match(stream.metadata.get("DURATION", ""))
+    if length is None and tagged:
+        hours, minutes, rest = tagged.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    if length is None:
+        return duration_of(container) if len(container.streams) == 1 else None
+    start = start_of(container)
+    end = (seconds(stream.start_time, stream.time_base) or start) - start + length
+    return end if 0 <= end < _MAX_SECONDS else None
 
 
 def seconds(timestamp: int | None, time_base: Fraction | None) -> float | None:
@@ -207,19 +225,19 @@ class Damage:
 
     count: int = 0
     reason: str = ""
-    seen: list[str] = field(default_factory=list)
+    expected: float | None = None  # where the stream should end, in seconds
 
     def note(self, error: Exception) -> None:
         """Remember one packet or stretch that could not be read."""
         self.count += 1
         self.reason = words(error)
 
-    def describe(self, what: str, reached: float, expected: float | None) -> str | None:
-        """One line about a stream that was decoded up to `reached` of `expected` seconds; None when all is well."""
+    def describe(self, what: str, reached: float) -> str | None:
+        """One line about a stream that was decoded up to `reached` seconds; None when all is well."""
         # Headers round, and lengths of MP3 and AAC are estimates: only what is missing beyond that is worth a line.
-        if expected is not None and expected - reached > max(2.0, 0.05 * expected):
+        if self.expected is not None and self.expected - reached > max(2.0, 0.05 * self.expected):
             return (
-                f"decoding of the {what} stopped at {reached:.1f} s of {expected:.1f} s: "
+                f"decoding of the {what} stopped at {reached:.1f} s of {self.expected:.1f} s: "
                 f"{self.reason or 'the file is cut short'}"
             )
         if self.count:

@@ -22,6 +22,9 @@ _PAUSE_SECONDS = 1.5
 """After a pause this long something else is said."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+# pysubs2 reads WebVTT as SubRip with another clock: comments and names of cues would end up in the text before them.
+_VTT_BLOCK = re.compile(r"\n\n(?:NOTE|STYLE|REGION)\b[^\n]*(?:\n[^\n]+)*")
+_VTT_NAME = re.compile(r"\n\n+[^\n]+\n(?=[^\n]*-->)")
 _TAG = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 
 
@@ -37,6 +40,8 @@ def open_file(
 ) -> tuple[MediaInfo, Iterator[Sample]]:
     """Read the cues; what they say is joined to sentences when samples are asked for."""
     text = read_text(path, settings, problems)
+    if format == "vtt":
+        text = _VTT_NAME.sub("\n\n", _VTT_BLOCK.sub("", text))
     try:
         events = pysubs2.SSAFile.from_string(text, format_=format, keep_html_tags=True, keep_unknown_html_tags=True)
     except (pysubs2.exceptions.Pysubs2Error, ValueError, IndexError, KeyError) as error:

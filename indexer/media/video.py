@@ -19,7 +19,7 @@ from indexer.media import audio
 from indexer.media.container import (
     Damage,
     check_codec,
-    duration_of,
+    end_of,
     open_container,
     packets,
     seconds,
@@ -114,19 +114,18 @@ def frames(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list
         # Nothing came out: perhaps no packet is marked as a key frame. Then everything is decoded.
     if held is None:
         return
-    line = damage.describe("video", last.end, last.expected)
+    line = damage.describe("video", last.end)
     if line:
         problems.append(line)
-    end = last.end if line or last.expected is None else max(last.end, last.expected)
+    end = last.end if line or damage.expected is None else max(last.end, damage.expected)
     yield ImageSample(held, begin, max(begin, end))
 
 
 @dataclass(slots=True)
 class _Reached:
-    """How far decoding came, and how far it should: seconds from the start of the file."""
+    """How far decoding came, in seconds from the start of the file."""
 
     end: float = 0.0
-    expected: float | None = None
 
 
 def _chosen(
@@ -139,10 +138,7 @@ def _chosen(
             return
         start = start_of(container)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        length = seconds(stream.duration, stream.time_base)
-        length = length or duration_of(container)
-        if length is not None:
-            reached.expected = max(0.0, (seconds(stream.start_time, stream.time_base) or start) - start + length)
+        damage.expected = end_of(container, stream)
         context = stream.codec_context
         stream.thread_type = "AUTO"
         lean = "NONREF" if fast and rate * step >= _REFERENCE_FRAMES_PER_STEP else "DEFAULT"
@@ -163,7 +159,7 @@ def _chosen(
             if packet_end is not None:
                 reached.end = max(reached.end, packet_end - start + 1 / rate)
             for frame in decoded:
-                at = frame.time - start if frame.time is not None else at + 1 / rate
+                at = frame.time - start if frame.pts is not None else at + 1 / rate
                 reached.end = max(reached.end, at + 1 / rate)
                 if frame.is_corrupt and fast:
                     continue
