@@ -59,6 +59,7 @@ class IndexReport:
     `added` and `changed` were encoded; `linked` were new names of known contents, of which `moved` were
     found gone from their old place; `no_speech` had sound without speech; `missing` are gone from disk
     and kept until pruned. `failures` holds the first few of those `failed`, `partial` or unreadable.
+    `unreachable` are roots that are not there (an unplugged disk); what is known of them is kept.
     """
 
     added: int = 0
@@ -78,6 +79,7 @@ class IndexReport:
     seconds: float = 0.0
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
 
     def note_failure(self, path: str, reason: str) -> None:
         """Keep a failure to show, as long as there are not too many: the store has them all."""

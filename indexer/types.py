@@ -6,22 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["image", "audio", "video", "text"]
-"""What a file is, by its content."""
-
-Channel = Literal["visual", "sound", "speech", "text"]
-"""Which aspect of a file a segment describes."""
-
-Modality = Literal["text", "image", "audio"]
-"""What a tower takes."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
+from indexer.names import CHANNELS, KINDS, Channel, Kind, Modality
 
 Vectors = NDArray[np.float32]
 
@@ -208,3 +198,22 @@ class Encoder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the text tower sees in a text, its special tokens included."""
+
+
+__all__ = [
+    "CHANNELS",
+    "KINDS",
+    "AudioSample",
+    "Channel",
+    "DecodeSettings",
+    "Encoder",
+    "ImageSample",
+    "Kind",
+    "MediaInfo",
+    "Modality",
+    "ModelSpec",
+    "Sample",
+    "TextSample",
+    "TowerSpec",
+    "Vectors",
+]

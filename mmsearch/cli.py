@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
-from indexer.types import KINDS, Kind
+from indexer.names import KINDS, Kind
 from mmsearch import __version__
 
 if TYPE_CHECKING:

@@ -149,9 +149,11 @@ class Engine:
         with self._library.writing(wait=options.wait):
             if paths:
                 targets = find_targets(self._library, [os.fspath(path) for path in paths])
+                unreachable = []
             else:
                 roots = self._library.store.roots()
                 targets = [Target(id, path, "") for id, path in roots.items() if os.path.isdir(path)]
+                unreachable = [path for path in roots.values() if not os.path.isdir(path)]
                 if not targets:
                     raise UsageError(
                         "there is nothing to index yet: name a folder, for example: mmsearch index ./media"
@@ -159,7 +161,9 @@ class Engine:
                         else f"none of the library's folders can be reached: {', '.join(roots.values())}"
                     )
             with self._encoding:
-                return run(self._library, self.encoder, targets, options, on_progress=on_progress, cancel=cancel)
+                report = run(self._library, self.encoder, targets, options, on_progress=on_progress, cancel=cancel)
+            report.unreachable = unreachable
+            return report
 
     def remove(self, path: str | os.PathLike[str]) -> Removed:
         """Forget a file or folder and all below it. Nothing on disk is touched.

@@ -14,6 +14,7 @@ from mmsearch.engine import Status
 from mmsearch.rank import Hit, Moment
 
 _SNIPPET = 100  # characters of a text that are shown
+_CLOSE = 0.1  # further moments are shown when they score nearly as well as the best; JSON has them all
 
 
 def path(value: str) -> str:
@@ -63,10 +64,9 @@ def hits(found: list[Hit]) -> Iterator[str]:
         yield f"{place:>3}  {hit.score:6.3f}  {hit.kind:<5}  {span(hit):<11}  {path(hit.path)}"
         if hit.text:
             yield f"{'':33}{snippet(hit.text)}"
-        if hit.moments:
-            also = ", ".join(f"{span(m)} ({m.score:.3f})" for m in hit.moments if span(m))
-            if also:
-                yield f"{'':33}also {also}"
+        close = [m for m in hit.moments if span(m) and m.score > hit.score - _CLOSE]
+        if close:
+            yield f"{'':33}also {', '.join(f'{span(m)} ({m.score:.3f})' for m in close)}"
         if hit.copies:
             yield f"{'':33}same as {', '.join(path(copy) for copy in hit.copies)}"
 
@@ -121,6 +121,8 @@ def report(done: IndexReport) -> Iterator[str]:
         yield f"  {many(done.pruned, 'file')} gone from disk forgotten"
     if done.ignored:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
+    for root in done.unreachable:
+        yield f"  {path(root)} cannot be reached; what is known of its files is kept"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial

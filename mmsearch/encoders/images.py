@@ -99,7 +99,8 @@ def conse(logits: NDArray[np.float32], label_vectors: Vectors, temperature: floa
 
 def _to_unit_length(vectors: NDArray[np.floating[Any]]) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
 
 
 def _read_vectors(path: Path) -> Vectors | None:

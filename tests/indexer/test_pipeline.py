@@ -168,6 +168,19 @@ def test_overlapping_paths_index_each_file_once(engine, encoder, media, make):
     assert len(engine.status().counts.roots) == 1
 
 
+def test_a_root_that_cannot_be_reached_is_named_and_keeps_its_files(engine, media, make, tmp_path):
+    make.image(media / "a.png", RED)
+    make.image(tmp_path / "usb" / "b.png", GREEN)
+    engine.index(media, tmp_path / "usb")
+    (tmp_path / "usb").rename(tmp_path / "unplugged")
+    report = engine.index(options=IndexOptions(prune=True))
+    assert report.unreachable == [str((tmp_path / "usb").resolve())]
+    assert (report.unchanged, report.missing, report.pruned) == (1, 0, 0)
+    assert [root.reachable for root in engine.status().counts.roots] == [True, False]
+    (tmp_path / "unplugged").rename(tmp_path / "usb")
+    assert engine.index().unchanged == 2
+
+
 def test_an_outer_root_takes_over_an_inner_one_without_encoding(engine, encoder, media, make):
     make.image(media / "one" / "a.png", RED)
     engine.index(media / "one")
