@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,8 @@ from indexer.types import Vectors
 Ids = NDArray[np.int64]
 
 _MAGIC = b"mmsearch-index-1"
-_LONGEST_HEAD = 65_536
+_HEAD_BYTES = 1024
+_BLOCK_BYTES = 2**20
 
 
 class IndexFileError(Exception):
@@ -123,14 +123,15 @@ class VectorIndex:
         """Write the index beside `path`, sync it, and rename it into place: there is never half a file."""
         import faiss
 
-        body = faiss.serialize_index(self._index)
-        head = json.dumps(asdict(stamp) | {"bytes": len(body), "xxh3": xxhash.xxh3_128_hexdigest(body)}).encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + struct.pack("<I", len(head)) + head)
-                file.write(memoryview(body))
+                file.write(_head(stamp, 0, b""))
+                body = _Hashed(file)
+                faiss.write_index(self._index, faiss.PyCallbackIOWriter(body.write, _BLOCK_BYTES))
+                file.seek(0)
+                file.write(_head(stamp, body.length, body.digest()))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -149,12 +150,36 @@ class VectorIndex:
 
         with _opened(path) as file:
             stamp, length, digest = _read_head(file)
-            body = np.fromfile(file, np.uint8)
-            if len(body) != length or xxhash.xxh3_128_hexdigest(body.data) != digest:
+            if os.fstat(file.fileno()).st_size != file.tell() + length:
+                raise IndexFileError(f"{path} is not as long as it should be")
+            index, body = cls(stamp.dim), _Hashed(file)
+            index._index = faiss.read_index(faiss.PyCallbackIOReader(body.read, _BLOCK_BYTES))
+            if (body.length, body.digest()) != (length, digest):
                 raise IndexFileError(f"{path} does not match its checksum")
-            index = cls(stamp.dim)
-            index._index = faiss.deserialize_index(body)
             return index, stamp
+
+
+class _Hashed:
+    """A file that is hashed while FAISS reads or writes it, which spares memory for a second copy of an index."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = xxhash.xxh3_128()
+        self.length = 0
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read(count)
+        self._hash.update(data)
+        self.length += len(data)
+        return data
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.length += len(data)
+        return self._file.write(data)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
 
 
 def read_stamp(path: Path) -> Stamp | None:
@@ -174,17 +199,23 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield file
     except FileNotFoundError:
         raise IndexFileError(f"{path} is not there") from None
-    except (OSError, ValueError, TypeError, KeyError, struct.error, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
         raise IndexFileError(f"{path} cannot be read: {error}") from error
 
 
-def _read_head(file: BinaryIO) -> tuple[Stamp, int, str]:
+def _head(stamp: Stamp, length: int, digest: bytes) -> bytes:
+    """The head of an index file, always _HEAD_BYTES long: it is written again once the body is known."""
+    facts = json.dumps(asdict(stamp) | {"bytes": length, "xxh3": digest.hex()}).encode()
+    if len(_MAGIC) + len(facts) > _HEAD_BYTES:
+        raise ValueError(f"the stamp is too long for the head of an index file: {stamp}")
+    return (_MAGIC + facts).ljust(_HEAD_BYTES)
+
+
+def _read_head(file: BinaryIO) -> tuple[Stamp, int, bytes]:
     """The stamp at the head of an index file, and the length and checksum of the body that follows it."""
-    if file.read(len(_MAGIC)) != _MAGIC:
+    head = file.read(_HEAD_BYTES)
+    if len(head) != _HEAD_BYTES or not head.startswith(_MAGIC):
         raise ValueError("it does not begin as an index file does")
-    (length,) = struct.unpack("<I", file.read(4))
-    if length > _LONGEST_HEAD:
-        raise ValueError("its header is damaged")
-    head = json.loads(file.read(length))
-    body_length, digest = head.pop("bytes"), head.pop("xxh3")
-    return Stamp(**head), body_length, digest
+    facts = json.loads(head[len(_MAGIC) :])
+    length, digest = facts.pop("bytes"), bytes.fromhex(facts.pop("xxh3"))
+    return Stamp(**facts), length, digest

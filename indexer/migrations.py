@@ -27,7 +27,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX file_state ON file (state)",
         """CREATE TABLE generation (
             id INTEGER NOT NULL PRIMARY KEY, spec VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
-            active BOOLEAN NOT NULL, removals INTEGER NOT NULL, created_at DATETIME NOT NULL)""",
+            active BOOLEAN NOT NULL, created_at DATETIME NOT NULL)""",
+        """CREATE TABLE tally (
+            generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, channel VARCHAR NOT NULL,
+            last_id INTEGER NOT NULL, vectors INTEGER NOT NULL, removals INTEGER NOT NULL,
+            PRIMARY KEY (generation_id, channel))""",
         """CREATE TABLE encoding (
             id INTEGER NOT NULL PRIMARY KEY, content_id INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
             generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE,

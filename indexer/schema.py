@@ -1,6 +1,6 @@
 """The library's tables, as typed SQLAlchemy models.
 
-    root ──< file >── content ──< encoding >── generation
+    root ──< file >── content ──< encoding >── generation ──< tally (one channel)
                                      └──< segment (one vector)
 
 A *file* is a name on disk, a *content* is the bytes behind it: copies and moved files share one
@@ -88,7 +88,7 @@ class File(Base):
 
 
 class Generation(Base):
-    """All vectors of one model. `removals` counts deletions, so that an index file can tell it is stale."""
+    """All vectors of one model."""
 
     __tablename__ = "generation"
 
@@ -96,8 +96,23 @@ class Generation(Base):
     spec: Mapped[str]
     fingerprint: Mapped[str]
     active: Mapped[bool]
-    removals: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
+
+
+class Tally(Base):
+    """How far the vectors of one channel have come, kept in the transactions that change them.
+
+    An index file is held against it: `last_id` is no lower than any id of the channel, `vectors` says how
+    many there are, and `removals` how many were ever deleted. Counting them would read the whole table.
+    """
+
+    __tablename__ = "tally"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    last_id: Mapped[int]
+    vectors: Mapped[int]
+    removals: Mapped[int]
 
 
 class Encoding(Base):

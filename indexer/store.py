@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryLockedError
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
-from indexer.schema import MISSING, PRESENT, Content, Encoding, File, Generation, Meta, Root, Segment
+from indexer.schema import MISSING, PRESENT, Content, Encoding, File, Generation, Meta, Root, Segment, Tally
 from indexer.types import Channel, MediaInfo, ModelSpec, Vectors
 
 STORED_DTYPE = np.dtype("<f2")
@@ -195,11 +196,11 @@ class Store:
         """Make the first generation of an empty library."""
         with self.writing() as connection:
             row = {"spec": spec.to_json(), "fingerprint": spec.fingerprint, "active": True, "created_at": _now()}
-            return _inserted(connection.execute(insert(Generation).values(removals=0, **row)))
+            return _inserted(connection.execute(insert(Generation).values(**row)))
 
     def is_empty(self, generation_id: int) -> bool:
         """Whether a generation has no vectors."""
-        query = select(exists().where(Segment.encoding_id == Encoding.id, Encoding.generation_id == generation_id))
+        query = select(func.sum(Tally.vectors)).where(Tally.generation_id == generation_id)
         with self.reading() as connection:
             return not connection.execute(query).scalar()
 
@@ -267,6 +268,7 @@ class Store:
         """Record what became of some files, in one transaction; a changed file's old segments go with it."""
         with self.writing() as connection:
             replaced = {_write_file(connection, generation_id, outcome) for outcome in outcomes}
+            _count_added(connection, generation_id, outcomes)
             for some in _slices(sorted(id for id in replaced if id is not None)):
                 _drop_orphans(connection, Content.id.in_(some))
 
@@ -310,13 +312,13 @@ class Store:
     # --- vectors ---
 
     def position(self, generation_id: int, channel: Channel) -> tuple[int, int, int]:
-        """How far the vectors of a channel have come: highest id (0 for none), how many, and removals so far."""
+        """How far the vectors of a channel have come: no id is above the first number; how many; removals so far."""
+        query = select(Tally.last_id, Tally.vectors, Tally.removals).where(
+            Tally.generation_id == generation_id, Tally.channel == channel
+        )
         with self.reading() as connection:
-            counter = select(Generation.removals).where(Generation.id == generation_id)
-            removals = connection.execute(counter).scalar_one()
-            query = _of_channel(select(func.max(Segment.id), func.count()), generation_id, channel)
-            last, count = connection.execute(query).one()
-        return last or 0, count, removals
+            row = connection.execute(query).one_or_none()
+        return (0, 0, 0) if row is None else (row.last_id, row.vectors, row.removals)
 
     def segment_ids(self, generation_id: int, channel: Channel) -> Ids:
         """All ids of a channel, rising: (n,) int64."""
@@ -465,20 +467,46 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
 def _drop_orphans(connection: Connection, among: ColumnElement[bool]) -> int:
     """Delete those of some contents that no file has any more, with their segments; how many segments went."""
     orphan = select(Content.id).where(among, ~exists().where(File.content_id == Content.id))
+    return drop_contents(connection, orphan)
+
+
+def drop_contents(connection: Connection, content_ids: Any) -> int:
+    """Delete contents that no file refers to, with their segments, and count that; how many segments went.
+
+    `content_ids` is what `in_` takes: a sequence, or a query.
+    """
     count = (
-        select(Encoding.generation_id, func.count())
+        select(Encoding.generation_id, Segment.channel, func.count())
         .join(Segment, Segment.encoding_id == Encoding.id)
-        .where(Encoding.content_id.in_(orphan))
-        .group_by(Encoding.generation_id)
+        .where(Encoding.content_id.in_(content_ids))
+        .group_by(Encoding.generation_id, Segment.channel)
     )
     gone = 0
-    for generation_id, segments in connection.execute(count).all():
+    for generation_id, channel, segments in connection.execute(count).all():
         gone += segments
         connection.execute(
-            update(Generation).where(Generation.id == generation_id).values(removals=Generation.removals + segments)
+            update(Tally)
+            .where(Tally.generation_id == generation_id, Tally.channel == channel)
+            .values(vectors=Tally.vectors - segments, removals=Tally.removals + segments)
         )
-    connection.execute(delete(Content).where(Content.id.in_(orphan)))
+    connection.execute(delete(Content).where(Content.id.in_(content_ids)))
     return gone
+
+
+def _count_added(connection: Connection, generation_id: int, outcomes: Sequence[Outcome]) -> None:
+    """Bring the tallies up to date with the segments that were just written."""
+    contents = [outcome.content for outcome in outcomes if isinstance(outcome.content, NewContent)]
+    added = Counter(segment.channel for content in contents for segment in content.segments)
+    if not added:
+        return
+    last_id = connection.execute(select(func.max(Segment.id))).scalar_one()
+    for channel, segments in added.items():
+        row = {"generation_id": generation_id, "channel": channel}
+        changed = connection.execute(
+            update(Tally).filter_by(**row).values(last_id=last_id, vectors=Tally.vectors + segments)
+        )
+        if not changed.rowcount:
+            connection.execute(insert(Tally).values(last_id=last_id, vectors=segments, removals=0, **row))
 
 
 def _move_files(connection: Connection, old_root: int, new_root: int, prefix: str) -> None:

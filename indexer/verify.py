@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import delete, exists, select, text, update
+from sqlalchemy import exists, insert, select, text, update
 
 from indexer.library import Library
 from indexer.lookup import full_path
-from indexer.schema import FAILED, PRESENT, Content, Encoding, File, Generation, Root, Segment
-from indexer.store import STORED_DTYPE
+from indexer.schema import FAILED, PRESENT, Content, Encoding, File, Root, Segment, Tally
+from indexer.store import STORED_DTYPE, drop_contents
 from indexer.types import CHANNELS, Channel, ModelSpec
 
 _LENGTH_TOLERANCE = 1e-2  # half precision keeps a vector of length 1 to about 1e-3
@@ -37,6 +37,7 @@ def verify(library: Library) -> VerifyReport:
     generation = library.store.generation()
     if generation is not None:
         _check_vectors(library, *generation, report)
+        _check_tallies(library, generation[0], report)
         for channel in CHANNELS:
             if generation[1].tower_of(channel) is not None:
                 _check_index(library, generation[0], channel, report)
@@ -56,11 +57,12 @@ def _check_database(library: Library, report: VerifyReport) -> None:
         loose = connection.execute(text("PRAGMA foreign_key_check")).all()
         if loose:
             report.problems.append(f"{len(loose)} rows refer to rows that are gone; remove the library and index again")
-    orphan = ~exists().where(File.content_id == Content.id)
+    orphans = select(Content.id).where(~exists().where(File.content_id == Content.id))
     with library.store.writing() as connection:
-        gone = connection.execute(delete(Content).where(orphan)).rowcount
+        gone = connection.execute(orphans).scalars().all()
+        drop_contents(connection, gone)
     if gone:
-        report.repaired.append(f"removed {gone} contents that no file holds")
+        report.repaired.append(f"removed {len(gone)} contents that no file holds")
 
 
 def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report: VerifyReport) -> None:
@@ -98,13 +100,25 @@ def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report
             .where(File.content_id.in_(contents))
             .values(state=FAILED, content_id=None, mtime_ns=0, reason="its stored vectors were damaged; index it again")
         )
-        connection.execute(delete(Content).where(Content.id.in_(contents)))
-        connection.execute(
-            update(Generation).where(Generation.id == generation_id).values(removals=Generation.removals + len(bad))
-        )
+        drop_contents(connection, contents)
     report.problems.append(
         f"{len(contents)} contents had damaged vectors, now dropped; encode them with: mmsearch index"
     )
+
+
+def _check_tallies(library: Library, generation_id: int, report: VerifyReport) -> None:
+    """Each channel's tally says how many vectors there are."""
+    for channel in CHANNELS:
+        last_id, vectors, _ = library.store.position(generation_id, channel)
+        ids = library.store.segment_ids(generation_id, channel)
+        if len(ids) == vectors and (not len(ids) or ids[-1] <= last_id):
+            continue
+        with library.store.writing() as connection:
+            values = {"last_id": int(ids[-1]) if len(ids) else last_id, "vectors": len(ids)}
+            same = {"generation_id": generation_id, "channel": channel}
+            if not connection.execute(update(Tally).filter_by(**same).values(**values)).rowcount:
+                connection.execute(insert(Tally).values(removals=0, **same, **values))
+        report.repaired.append(f"the count of {channel} vectors was {vectors} and is {len(ids)}")
 
 
 def _check_index(library: Library, generation_id: int, channel: Channel, report: VerifyReport) -> None:

@@ -57,6 +57,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line. Every expected error ends here, as one message and an exit code."""
     logging.basicConfig(level=os.environ.get("MMSEARCH_LOG", "CRITICAL").upper(), format="%(name)s: %(message)s")
+    logging.captureWarnings(True)  # Pillow and others warn of damaged files; we report those ourselves
     try:
         app()
     except MmsearchError as error:

@@ -6,6 +6,7 @@ its kind is opened.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 from collections.abc import Generator, Iterator
@@ -89,7 +90,9 @@ def _as_media_errors() -> Iterator[None]:
         raise MediaTooLargeError("decoding the file takes more memory than there is: make it smaller") from error
     except Exception as error:
         _log.debug("while decoding", exc_info=True)
-        if isinstance(error, OSError) and error.errno and not type(error).__module__.startswith("av."):
+        # Seeking to where a damaged header points is "invalid", which says nothing against the disk.
+        from_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if isinstance(error, OSError) and from_disk and not type(error).__module__.startswith("av."):
             raise unreadable(error) from error
         raise DamagedMediaError(f"the file cannot be decoded: {_words(error)}") from error
 

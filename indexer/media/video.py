@@ -40,8 +40,8 @@ from indexer.types import DecodeSettings, ImageSample, MediaInfo, Sample
 #
 # So: key frames only where they are close enough, else everything but the non-reference frames (of which enough are
 # left at ordinary rates). Seeking never pays, as every group of pictures holds a wanted frame. The loop filter stays
-# on: without it errors add up along a long group of pictures. Which of the two applies is decided for each group by
-# itself, because encoders put key frames at cuts.
+# on: without it errors add up along a group of pictures (from 52 to 34 dB PSNR within 8 s, at 224 pixels). Which of the
+# two applies is decided for each group by itself, because encoders put key frames at cuts.
 _CLOSE_ENOUGH = 2.0
 """Key frames at most this many steps apart are enough."""
 

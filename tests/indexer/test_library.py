@@ -209,6 +209,19 @@ def test_verify_finds_nothing_wrong_with_a_sound_library(library, rng):
     assert report.problems == ["5 indexed files are not on disk; bring the library up to date with: mmsearch index"]
 
 
+def test_verify_mends_a_count_that_is_wrong(library, rng):
+    from sqlalchemy import text
+
+    vectors = unit(rng, 5)
+    write(library, vectors)
+    library.save_indexes()
+    with library.store.writing() as connection:
+        connection.execute(text("UPDATE tally SET vectors = 7, last_id = 3"))
+    assert verify(library).repaired == ["the count of visual vectors was 7 and is 5"]
+    check(library, vectors, rng)
+    assert verify(library).repaired == []
+
+
 def test_verify_rebuilds_an_index_that_disagrees(library, rng):
     vectors = unit(rng, 20)
     write(library, vectors)
