@@ -64,7 +64,7 @@ with torch.inference_mode():
 def fill(folder: Path, count: int) -> None:
     """A library of `count` pictures with random vectors."""
     from indexer.library import Library
-    from indexer.store import FilePlace, NewContent, NewSegment, Outcome
+    from indexer.records import FilePlace, NewContent, NewSegment, Outcome
     from indexer.types import MediaInfo
     from mmsearch.encoders import load_encoder
 

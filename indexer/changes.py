@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from indexer.errors import UsageError
 from indexer.library import Library
+from indexer.records import KnownFile
 from indexer.scan import FoundFile, ScanRules, scan
 from indexer.schema import FAILED, MISSING, PRESENT
-from indexer.store import KnownFile, Store
+from indexer.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.scan import FoundFile
 from indexer.schema import FAILED, SKIPPED
-from indexer.store import FilePlace, NewContent, NewSegment, Outcome
 from indexer.types import Channel, MediaInfo, Sample, TextSample, Vectors
 
 

@@ -29,10 +29,10 @@ from indexer.errors import MediaError, UnsupportedMediaError
 from indexer.job import Job, Slot
 from indexer.library import Library
 from indexer.media import open_media, sniff
+from indexer.records import Outcome
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.scan import ScanRules
 from indexer.schema import MISSING
-from indexer.store import Outcome
 from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TowerSpec
 
 _log = logging.getLogger(__name__)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
+    URL,
     ColumnElement,
     Connection,
     and_,
@@ -35,18 +33,12 @@ from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryLockedError
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
+from indexer.records import KnownFile, Outcome, Removed
 from indexer.schema import MISSING, PRESENT, Content, Encoding, File, Generation, Meta, Root, Segment, Tally
-from indexer.types import Channel, MediaInfo, ModelSpec, Vectors
+from indexer.types import Channel, ModelSpec, Vectors
+from indexer.writes import STORED_DTYPE, count_added, drop_orphans, inserted, move_files, now, write_file
 
-STORED_DTYPE = np.dtype("<f2")
-"""Vectors are kept in half precision: see benchmarks/vector_precision.py for what that costs."""
-
-_PATIENCE_SECONDS = 30
-_MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
-
-
-# Statements that are run for every file are built once: building one costs more than SQLite takes to run it.
-_ENCODED_CONTENT = (
+_ENCODED_CONTENT = (  # asked for every file, so built once
     select(Content.id)
     .join(Encoding, Encoding.content_id == Content.id)
     .where(
@@ -55,72 +47,9 @@ _ENCODED_CONTENT = (
         Encoding.generation_id == bindparam("generation_id"),
     )
 )
-_CONTENT_OF = select(Content.id).where(Content.digest == bindparam("digest"), Content.format == bindparam("format"))
-_FILE_AT = select(File.id, File.content_id).where(
-    File.root_id == bindparam("root_id"), File.directory == bindparam("directory"), File.name == bindparam("name")
-)
-_CHANGE_FILE = update(File).where(File.id == bindparam("file_id"))
 
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What the store knows of a name on disk."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    state: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewSegment:
-    """A segment to be written. `vector`: (dim,) float32 of length 1."""
-
-    channel: Channel
-    vector: Vectors
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FilePlace:
-    """Where a file is, and what it looked like when it was found."""
-
-    root_id: int
-    directory: str
-    name: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewContent:
-    """A content that was encoded for the first time by this generation."""
-
-    digest: str
-    info: MediaInfo
-    segments: Sequence[NewSegment]
-    problem: str | None = None
-    speech_lines: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file: a new content, a content that the store has already, or a reason why not."""
-
-    place: FilePlace
-    content: NewContent | int | None
-    state: str = PRESENT
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """How much a removal took out of the library (nothing on disk is touched)."""
-
-    files: int
-    segments: int
+_PATIENCE_SECONDS = 30
+_MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
 
 
 class Store:
@@ -128,7 +57,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _PATIENCE_SECONDS})
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), connect_args={"timeout": _PATIENCE_SECONDS}
+        )
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
         try:
@@ -195,8 +126,8 @@ class Store:
     def start_generation(self, spec: ModelSpec) -> int:
         """Make the first generation of an empty library."""
         with self.writing() as connection:
-            row = {"spec": spec.to_json(), "fingerprint": spec.fingerprint, "active": True, "created_at": _now()}
-            return _inserted(connection.execute(insert(Generation).values(**row)))
+            row = {"spec": spec.to_json(), "fingerprint": spec.fingerprint, "active": True, "created_at": now()}
+            return inserted(connection.execute(insert(Generation).values(**row)))
 
     def is_empty(self, generation_id: int) -> bool:
         """Whether a generation has no vectors."""
@@ -225,11 +156,11 @@ class Store:
                 inside = relative_to(path, row.path)
                 if inside is not None:
                     return row.id, inside
-            root_id = _inserted(connection.execute(insert(Root).values(path=path)))
+            root_id = inserted(connection.execute(insert(Root).values(path=path)))
             for row in roots:
                 inside = relative_to(row.path, path)
                 if inside is not None:
-                    _move_files(connection, row.id, root_id, inside)
+                    move_files(connection, row.id, root_id, inside)
                     connection.execute(delete(Root).where(Root.id == row.id))
             return root_id, ""
 
@@ -267,10 +198,10 @@ class Store:
     def write(self, generation_id: int, outcomes: Sequence[Outcome]) -> None:
         """Record what became of some files, in one transaction; a changed file's old segments go with it."""
         with self.writing() as connection:
-            replaced = {_write_file(connection, generation_id, outcome) for outcome in outcomes}
-            _count_added(connection, generation_id, outcomes)
+            replaced = {write_file(connection, generation_id, outcome) for outcome in outcomes}
+            count_added(connection, generation_id, outcomes)
             for some in _slices(sorted(id for id in replaced if id is not None)):
-                _drop_orphans(connection, Content.id.in_(some))
+                drop_orphans(connection, Content.id.in_(some))
 
     def set_state(self, file_ids: Sequence[int], state: str) -> None:
         """Mark files as present or missing. A missing file that holds nothing of worth is forgotten at once."""
@@ -307,7 +238,7 @@ class Store:
     def _remove(self, chosen: ColumnElement[bool]) -> Removed:
         with self.writing() as connection:
             files = connection.execute(delete(File).where(chosen)).rowcount
-            return Removed(files, _drop_orphans(connection, true()))
+            return Removed(files, drop_orphans(connection, true()))
 
     # --- vectors ---
 
@@ -365,14 +296,6 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(tzinfo=None)
-
-
-def _inserted(result: Any) -> int:
-    return int(result.inserted_primary_key[0])
-
-
 def _slices(values: Sequence[int]) -> Iterator[Sequence[int]]:
     return (values[at : at + _MANY] for at in range(0, len(values), _MANY))
 
@@ -388,130 +311,3 @@ def _under_or_at(scope: str) -> ColumnElement[bool]:
     directory, _, name = scope.rpartition("/")
     at = and_(File.directory == directory, File.name == name)
     return or_(under(File.directory, scope), at)
-
-
-def _write_file(connection: Connection, generation_id: int, outcome: Outcome) -> int | None:
-    """Write one file's row, and its content when that is new; the content that the file held before, if any."""
-    place, content = outcome.place, outcome.content
-    if isinstance(content, NewContent):
-        content_id: int | None = _write_content(connection, generation_id, content)
-    else:
-        content_id = content
-    row = {
-        "size": place.size,
-        "mtime_ns": place.mtime_ns,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "content_id": content_id,
-    }
-    key = {"root_id": place.root_id, "directory": place.directory, "name": place.name}
-    before = connection.execute(_FILE_AT, key).one_or_none()
-    if before is not None:
-        connection.execute(_CHANGE_FILE, {"file_id": before.id, **row})
-        return None if before.content_id == content_id else before.content_id
-    connection.execute(insert(File), {**key, **row})
-    return None
-
-
-def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
-    info = new.info
-    content_id = connection.execute(_CONTENT_OF, {"digest": new.digest, "format": info.format}).scalar()
-    if content_id is None:
-        content_id = _inserted(
-            connection.execute(
-                insert(Content),
-                {
-                    "digest": new.digest,
-                    "kind": info.kind,
-                    "format": info.format,
-                    "width": info.width,
-                    "height": info.height,
-                    "duration_seconds": info.duration_seconds,
-                    "captured_at": info.captured_at.isoformat() if info.captured_at else None,
-                    "latitude": info.latitude,
-                    "longitude": info.longitude,
-                    "title": info.title,
-                },
-            )
-        )
-    encoding_id = _inserted(
-        connection.execute(
-            insert(Encoding),
-            {
-                "content_id": content_id,
-                "generation_id": generation_id,
-                "problem": new.problem,
-                "speech_lines": new.speech_lines,
-                "encoded_at": _now(),
-            },
-        )
-    )
-    if new.segments:
-        connection.execute(
-            insert(Segment),
-            [
-                {
-                    "encoding_id": encoding_id,
-                    "channel": segment.channel,
-                    "start_seconds": segment.start_seconds,
-                    "end_seconds": segment.end_seconds,
-                    "text": segment.text,
-                    "vector": segment.vector.astype(STORED_DTYPE).tobytes(),
-                }
-                for segment in new.segments
-            ],
-        )
-    return content_id
-
-
-def _drop_orphans(connection: Connection, among: ColumnElement[bool]) -> int:
-    """Delete those of some contents that no file has any more, with their segments; how many segments went."""
-    orphan = select(Content.id).where(among, ~exists().where(File.content_id == Content.id))
-    return drop_contents(connection, orphan)
-
-
-def drop_contents(connection: Connection, content_ids: Any) -> int:
-    """Delete contents that no file refers to, with their segments, and count that; how many segments went.
-
-    `content_ids` is what `in_` takes: a sequence, or a query.
-    """
-    count = (
-        select(Encoding.generation_id, Segment.channel, func.count())
-        .join(Segment, Segment.encoding_id == Encoding.id)
-        .where(Encoding.content_id.in_(content_ids))
-        .group_by(Encoding.generation_id, Segment.channel)
-    )
-    gone = 0
-    for generation_id, channel, segments in connection.execute(count).all():
-        gone += segments
-        connection.execute(
-            update(Tally)
-            .where(Tally.generation_id == generation_id, Tally.channel == channel)
-            .values(vectors=Tally.vectors - segments, removals=Tally.removals + segments)
-        )
-    connection.execute(delete(Content).where(Content.id.in_(content_ids)))
-    return gone
-
-
-def _count_added(connection: Connection, generation_id: int, outcomes: Sequence[Outcome]) -> None:
-    """Bring the tallies up to date with the segments that were just written."""
-    contents = [outcome.content for outcome in outcomes if isinstance(outcome.content, NewContent)]
-    added = Counter(segment.channel for content in contents for segment in content.segments)
-    if not added:
-        return
-    last_id = connection.execute(select(func.max(Segment.id))).scalar_one()
-    for channel, segments in added.items():
-        row = {"generation_id": generation_id, "channel": channel}
-        changed = connection.execute(
-            update(Tally).filter_by(**row).values(last_id=last_id, vectors=Tally.vectors + segments)
-        )
-        if not changed.rowcount:
-            connection.execute(insert(Tally).values(last_id=last_id, vectors=segments, removals=0, **row))
-
-
-def _move_files(connection: Connection, old_root: int, new_root: int, prefix: str) -> None:
-    """Hand all files of one root to another that holds it, `prefix` being where the old one lies in the new."""
-    rows: Iterable[Any] = connection.execute(select(File.id, File.directory).where(File.root_id == old_root)).all()
-    for row in rows:
-        directory = f"{prefix}/{row.directory}" if row.directory else prefix
-        connection.execute(update(File).where(File.id == row.id).values(root_id=new_root, directory=directory))

@@ -11,8 +11,8 @@ from sqlalchemy import exists, insert, select, text, update
 from indexer.library import Library
 from indexer.lookup import full_path
 from indexer.schema import FAILED, PRESENT, Content, Encoding, File, Root, Segment, Tally
-from indexer.store import STORED_DTYPE, drop_contents
 from indexer.types import CHANNELS, Channel, ModelSpec
+from indexer.writes import STORED_DTYPE, drop_contents
 
 _LENGTH_TOLERANCE = 1e-2  # half precision keeps a vector of length 1 to about 1e-3
 

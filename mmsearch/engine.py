@@ -16,8 +16,8 @@ from indexer.errors import EmptyLibraryError, ModelMismatchError, UsageError
 from indexer.library import Library
 from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, troubles
 from indexer.paths import relative_to
+from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.store import Removed
 from indexer.types import Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import DEFAULT_MODEL, load_encoder
 from mmsearch.query import Query

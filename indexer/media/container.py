@@ -167,8 +167,8 @@ def _info(
 ) -> MediaInfo:
     if width and height and width * height > settings.max_pixels:
         raise MediaTooLargeError(
-            f"the video is {width} x {height} pixels, more than the {settings.max_pixels / 1e6:.0f} megapixels "
-            "allowed: make a smaller copy or raise max_pixels"
+            f"the video is {width} x {height} pixels, more than the {settings.max_pixels / 1e6:.1f} megapixels "
+            "allowed: make a smaller copy, or raise the limit (mmsearch index --max-megapixels)"
         )
     tags = {key.lower(): value for key, value in container.metadata.items()}
     for stream in container.streams:  # Ogg keeps its tags in the streams

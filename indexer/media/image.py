@@ -93,6 +93,10 @@ def _open(file: IO[bytes], format: str) -> ImageFile.ImageFile:
     except Image.DecompressionBombError as error:
         raise MediaTooLargeError(f"{error}: make a smaller copy of it") from error
     except (SyntaxError, UnidentifiedImageError) as error:
+        if "unknown pixel mode" in str(error):  # a whole TIFF, but of samples that Pillow does not put together
+            raise UnsupportedMediaError(
+                f"the {FORMATS[format].label} file keeps its pixels in a way that cannot be read ({error}): convert it"
+            ) from error
         raise DamagedMediaError(f"the header of the {FORMATS[format].label} file is damaged: {error}") from error
     return cast(ImageFile.ImageFile, image)
 
@@ -106,8 +110,9 @@ def _check_size(image: ImageFile.ImageFile, full: tuple[int, int], max_pixels: i
         raise DamagedMediaError(f"the picture has no pixels ({full[0]} x {full[1]})")
     if cost > max_pixels:
         raise MediaTooLargeError(
-            f"the picture is {full[0]} x {full[1]} pixels, and decoding it takes the memory of {cost / 1e6:.0f} "
-            f"megapixels, more than the {max_pixels / 1e6:.0f} allowed: make a smaller copy or raise max_pixels"
+            f"the picture is {full[0]} x {full[1]} pixels, and decoding it takes the memory of {cost / 1e6:.1f} "
+            f"megapixels, more than the {max_pixels / 1e6:.1f} allowed: make a smaller copy, or raise the limit "
+            "(mmsearch index --max-megapixels)"
         )
 
 

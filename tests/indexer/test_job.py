@@ -1,7 +1,7 @@
 import numpy as np
 
 from indexer.job import thin
-from indexer.store import NewSegment
+from indexer.records import NewSegment
 
 
 def frame(x, y, start):

@@ -7,7 +7,7 @@ import pytest
 
 from indexer.errors import LibraryLockedError, LibraryNotFoundError, ModelMismatchError, UsageError
 from indexer.library import Library
-from indexer.store import FilePlace, NewContent, NewSegment, Outcome
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.testing import FakeEncoder
 from indexer.types import MediaInfo
 from indexer.verify import verify

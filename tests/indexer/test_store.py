@@ -4,8 +4,9 @@ from sqlalchemy import create_engine, inspect, text
 
 from indexer.errors import LibraryDamagedError, LibraryVersionError
 from indexer.migrations import STEPS
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import FAILED, MISSING, PRESENT, Base
-from indexer.store import FilePlace, NewContent, NewSegment, Outcome, Store
+from indexer.store import Store
 from indexer.testing import FakeEncoder
 from indexer.types import MediaInfo
 
