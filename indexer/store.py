@@ -57,9 +57,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = create_engine(
-            URL.create("sqlite", database=str(path)), connect_args={"timeout": _PATIENCE_SECONDS}
-        )
+        url = URL.create("sqlite", database=str(path))  # not an f-string: a path may hold "?" and "#"
+        self._engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
         try:

@@ -58,6 +58,7 @@ def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> 
 
 
 def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
+    """Write a content, unless its bytes are known from another generation, and its segments; the content's id."""
     info = new.info
     content_id = connection.execute(_CONTENT_OF, {"digest": new.digest, "format": info.format}).scalar()
     if content_id is None:

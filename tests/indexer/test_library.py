@@ -245,3 +245,13 @@ def test_verify_drops_damaged_vectors_so_that_the_next_run_encodes_them(library,
     assert report.problems[0].startswith("1 contents had damaged vectors")
     assert len(library.index("visual")) == 2
     assert library.store.known_in(1, "")["1.jpg"].state == "failed"
+
+
+def test_a_library_may_have_any_name(tmp_path, rng):
+    library = Library.open(tmp_path / "50% done? #1 ☕", create=True)
+    vectors = unit(rng, 3)
+    write(library, vectors)
+    library.save_indexes()
+    check(library, vectors, rng)
+    library.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["50% done? #1 ☕"]
