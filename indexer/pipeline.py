@@ -25,7 +25,7 @@ import numpy as np
 
 from indexer.buffer import BoundedBuffer, BufferClosedError
 from indexer.changes import Change, NewState, Target, ToOpen, Unreadable, find_changes
-from indexer.errors import MediaError, UnsupportedMediaError
+from indexer.errors import MediaError, ModelError, UnsupportedMediaError
 from indexer.job import Job, Slot
 from indexer.library import Library
 from indexer.media import open_media, sniff
@@ -138,7 +138,7 @@ class _Run:
         self._outcomes: list[tuple[Job, Outcome]] = []
         self._committed_at = time.monotonic()
         self._shown_at = 0.0
-        self._scan_error: BaseException | None = None
+        self._fatal: Exception | None = None  # what stopped another thread, to be raised again in this one
 
     def run(self) -> IndexReport:
         started = time.monotonic()
@@ -157,8 +157,8 @@ class _Run:
             for thread in threads:
                 thread.join(timeout=10)
             self._commit()
-        if self._scan_error is not None:
-            raise self._scan_error
+        if self._fatal is not None:
+            raise self._fatal
         self._report.interrupted = self._cancel.is_set()
         if not self._report.interrupted:
             for target in self._targets:
@@ -185,9 +185,13 @@ class _Run:
                 self._to_open.put(None)
         except BufferClosedError:
             pass
-        except Exception as error:  # it is raised again in the calling thread
-            self._scan_error = error
-            self._to_encode.close()
+        except Exception as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        """End the run from another thread: no file is to blame."""
+        self._fatal = error
+        self._to_encode.close()
 
     def _send_on(self, change: Change) -> None:
         if isinstance(change, ToOpen):
@@ -212,6 +216,8 @@ class _Run:
                     self._to_encode.put(_Ended(job))
         except BufferClosedError:
             pass
+        except ModelError as error:
+            self._stop(error)
 
     def _decode(self, job: Job) -> bool:
         """Send a file's samples on. False when another job is at the same bytes: it will settle this one."""
@@ -233,7 +239,7 @@ class _Run:
                         for event, weight in self._prepared(job, sample):
                             self._to_encode.put(event, weight)
                     job.problems = list(media.problems)
-        except BufferClosedError:
+        except (BufferClosedError, ModelError):
             raise
         except UnsupportedMediaError as error:
             job.failure = str(error)
@@ -304,6 +310,8 @@ class _Run:
         tower = dict(self._encoder.spec.channels)["speech"]
         try:
             lines = self._encoder.transcribe(audio)
+        except ModelError:  # it cannot be loaded, which is no fault of the file
+            raise
         except Exception as error:  # a model's failure on one file is that file's failure
             _log.exception("transcription of %s failed", job.file.path)
             job.failure = f"its speech could not be transcribed: {type(error).__name__}: {error}"
@@ -342,6 +350,8 @@ class _Run:
         """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None."""
         try:
             return list(self._encoder.encode(tower, [prepared for _, prepared in batch]))
+        except ModelError:
+            raise
         except Exception:  # whatever a model raises
             _log.exception("encoding a batch of %d failed", len(batch))
         vectors: list[Any] = []

@@ -180,7 +180,8 @@ class Encoder(Protocol):
 
     An encoder loads its weights on first use, not when it is made. `prepare` and `count_tokens` are
     called from many threads at once; the other methods from one thread at a time. A vector may depend neither on its
-    neighbours in a batch nor on their order.
+    neighbours in a batch nor on their order. A `ModelError` from any method ends an indexing run: the model
+    cannot be used. Any other exception is taken for a failure on the file in hand.
     """
 
     @property

@@ -12,7 +12,7 @@ import pytest
 
 from indexer.testing import FakeEncoder
 from indexer.types import CHANNELS
-from mmsearch import Engine, IndexOptions, LibraryLockedError, UsageError
+from mmsearch import Engine, IndexOptions, LibraryLockedError, UsageError, WeightsError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -293,6 +293,27 @@ def test_a_picture_that_the_model_cannot_encode_fails_alone(tmp_path, media, mak
         reasons = {os.path.basename(f.path): f.reason for f in report.failures}
     assert "cannot stand green" in reasons["green.png"]
     assert "could not encode" in reasons["blue.png"]
+
+
+@pytest.mark.parametrize("method", ["prepare", "encode", "transcribe"])
+def test_a_model_that_cannot_be_used_ends_the_run_and_blames_no_file(tmp_path, media, make, method):
+    make.image(media / "a.png", RED)
+    make.tones(media / "b.wav", ["cat"])
+
+    class Broken(FakeEncoder):
+        pass
+
+    def fail(*_):
+        raise WeightsError("the weights are missing; run pip install them")
+
+    setattr(Broken, method, fail)
+    with Engine.open(tmp_path / "library", model=Broken()) as engine:
+        with pytest.raises(WeightsError, match="pip install"):
+            engine.index(media)
+        assert engine.status().counts.failed == 0
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        report = engine.index(media)
+        assert (report.added + report.unchanged, report.failed) == (2, 0)
 
 
 def test_progress_ends_at_what_was_found(engine, media, make):
