@@ -36,8 +36,8 @@ def read_safetensors(path: Path) -> dict[str, Floats]:
     the header (https://huggingface.co/docs/safetensors). `safetensors.numpy` copies what it reads: most
     of it is an embedding table, of which a query needs a few rows.
     """
-    data = np.memmap(path, dtype=np.uint8, mode="r")
     try:
+        data = np.memmap(path, dtype=np.uint8, mode="r")
         start = 8 + int(data[:8].view("<u8")[0])
         header = json.loads(data[8:start].tobytes())
         tensors = {}

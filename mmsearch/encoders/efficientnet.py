@@ -144,7 +144,7 @@ class Classifier:
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             return Network.from_checkpoint(checkpoint)
-        except (RuntimeError, UnpicklingError, KeyError, EOFError) as error:
+        except (RuntimeError, ValueError, LookupError, UnpicklingError, EOFError) as error:
             raise WeightsError(f"{path} cannot be loaded: {error}; {EFFICIENTNET_WEIGHTS.advice}") from error
 
 

@@ -54,10 +54,10 @@ class ImageTower:
         """Vectors of prepared pictures: (len(prepared), 384) float32, each row of length 1."""
         if not prepared:
             return np.empty((0, DIM), dtype=np.float32)
-        return conse(self._classifier.logits(prepared), self._label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
+        return conse(self._classifier.logits(prepared), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
 
     @cached_property
-    def _label_vectors(self) -> Vectors:
+    def label_vectors(self) -> Vectors:
         """(1000, 384) float32: a vector for each class, in the order of the network's classes.
 
         Kept in the cache directory, because computing them takes some seconds.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.types import Vectors
 from mmsearch.encoders.bert import Floats, bert_numpy, bert_torch, read_safetensors
-from mmsearch.encoders.threads import map_with_torch
+from mmsearch.encoders.threads import map_with_torch, one_blas_thread
 from mmsearch.encoders.weights import MINILM_TOKENIZER, MINILM_WEIGHTS, unpacked_file
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DIM = 384
 MAX_TOKENS = 256
 
 # NumPy encodes about as many tokens as this in the time that importing torch takes, and torch is then
-# two to ten times as fast (benchmarks/mini_choices.py). Like someone who rents skis until the rent
+# two to ten times as fast (benchmarks/mini_speed.py). Like someone who rents skis until the rent
 # has come to the price of a pair, the tower counts its tokens and then changes over.
 NUMPY_TOKENS = 4096
 
@@ -70,7 +70,8 @@ class TextTower:
 
     def _forward(self, batches: Sequence[TokenIds]) -> list[Floats]:
         if self._encoded_tokens <= NUMPY_TOKENS:
-            return [bert_numpy(self._weights, ids) for ids in batches]
+            with one_blas_thread():
+                return [bert_numpy(self._weights, ids) for ids in batches]
         import torch
 
         weights = self._torch_weights

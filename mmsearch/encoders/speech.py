@@ -7,6 +7,7 @@ carries) takes for speech is listened to.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -65,15 +66,14 @@ class SpeechRecognizer:
             return []
         lines = []
         for segment in self._segments(waveform):
-            if is_believable(segment.avg_logprob, segment.no_speech_prob, segment.compression_ratio):
-                for words in split_at_pauses(segment.words or []):
-                    text = "".join(word.word for word in words).strip()
-                    if text:
-                        start = snap(float(words[0].start), onsets) + audio.start_seconds
-                        # What is heard comes in windows of 30 s, which may end behind the sound.
-                        start = min(max(start, audio.start_seconds), audio.end_seconds)
-                        end = min(max(float(words[-1].end) + audio.start_seconds, start), audio.end_seconds)
-                        lines.append(TextSample(text, start, end))
+            for words in split_at_pauses(segment.words or []):
+                text = "".join(word.word for word in words).strip()
+                if text and is_believable(text, segment.avg_logprob, segment.no_speech_prob):
+                    start = snap(float(words[0].start), onsets) + audio.start_seconds
+                    # What is heard comes in windows of 30 s, which may end behind the sound.
+                    start = min(max(start, audio.start_seconds), audio.end_seconds)
+                    end = min(max(float(words[-1].end) + audio.start_seconds, start), audio.end_seconds)
+                    lines.append(TextSample(text, start, end))
         return lines
 
     def _segments(self, waveform: NDArray[np.float32]) -> list[Segment]:
@@ -88,7 +88,7 @@ class SpeechRecognizer:
             condition_on_previous_text=False,
             vad_filter=True,
             # Without the times of words a line after a pause begins where the one before it ended: up to
-            # 40 s too early on the sentences of benchmarks/mini_choices.py.
+            # 40 s too early on the sentences of benchmarks/mini_speed.py.
             word_timestamps=True,
         )
         return list(segments)
@@ -141,8 +141,10 @@ def _find_onsets(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array([span["start"] for span in spans], dtype=np.float64) / SAMPLE_RATE
 
 
-def is_believable(mean_log_probability: float, no_speech_probability: float, compression_ratio: float) -> bool:
+def is_believable(text: str, mean_log_probability: float, no_speech_probability: float) -> bool:
     """Whether a line was said, and not made up from noise or music."""
-    if compression_ratio > COMPRESSION_RATIO:
+    encoded = text.encode()
+    # Of the line alone: faster-whisper's own ratio is of 30 s together, where a refrain is no mistake.
+    if len(encoded) / len(zlib.compress(encoded)) > COMPRESSION_RATIO:
         return False
     return mean_log_probability > MEAN_LOG_PROBABILITY or no_speech_probability < NO_SPEECH_PROBABILITY
