@@ -1,6 +1,6 @@
 """The choices in the image tower of `mini`, measured: wording, temperature, labels, framing, centring.
 
-Measured on the development split of openclipart (benchmarks/openclipart.py: pictures that no reported number
+Measured on the development split of openclipart (benchmarks/_openclipart.py: pictures that no reported number
 uses), as recall of a title's own picture, and on four questions to the photographs of scikit-image's wheel:
 how many bring the right file first, and the least distance in cosine between right and best wrong.
 
@@ -23,9 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from _openclipart import find_pictures, read_pixels
 from numpy.typing import NDArray
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-from openclipart import find_pictures, read_pixels
 from PIL import Image
 from recall_openclipart import RESULTS, ranks_of_own
 

@@ -1,6 +1,6 @@
 """How often words find the picture that they are the title of, on openclipart.
 
-Text to image: each title of the test split (benchmarks/openclipart.py tells how pictures and splits are
+Text to image: each title of the test split (benchmarks/_openclipart.py tells how pictures and splits are
 chosen) is a query, and exactly one picture, its own, counts as right. The gallery is the pictures of the
 same split. Recall@k is the share of queries whose picture is among the first k by cosine similarity; the
 interval holds 95 % of 10,000 bootstrap samples of queries (percentile method, Efron and Tibshirani 1993).
@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from _openclipart import Picture, find_pictures, read_pixels
 from numpy.typing import NDArray
-from openclipart import Picture, find_pictures, read_pixels
 
 from indexer.types import ImageSample, TextSample
 from mmsearch.encoders import load_encoder
