@@ -11,12 +11,12 @@ import importlib
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from indexer.errors import DamagedMediaError, MediaError, MediaTooLargeError, UnsupportedMediaError
-from indexer.media.formats import FORMATS, SUFFIXES, sniff, unreadable
+from indexer.media.formats import FORMATS, SUFFIXES, sniff, storable, unreadable
 from indexer.types import DecodeSettings, MediaInfo, Sample
 
 __all__ = ["SUFFIXES", "Media", "open_media", "sniff"]
@@ -64,6 +64,7 @@ def open_media(path: Path, settings: DecodeSettings, *, format: str | None = Non
                 raise UnsupportedMediaError(f"{name!r} is no format that mmsearch reads; known: {', '.join(FORMATS)}")
             decoder = cast(_Decoder, importlib.import_module(f"{__name__}.{row.decoder}"))
             info, samples = decoder.open_file(path, name, settings, problems, stack)
+            info = replace(info, title=storable(info.title) if info.title else None)
         guarded = _guarded(samples)
         stack.callback(guarded.close)
         yield Media(info, guarded, problems)

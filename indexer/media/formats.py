@@ -166,6 +166,11 @@ def _text_format(path: Path, promised: str | None) -> str:
     )
 
 
+def storable(text: str) -> str:
+    """A text without lone halves of surrogate pairs, which damaged PDFs hold and no UTF-8 can."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def unreadable(error: OSError) -> MediaError:
     """Say why the operating system does not let a file be read."""
     reasons: tuple[tuple[type[OSError], str], ...] = (

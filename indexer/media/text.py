@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from indexer.errors import DamagedMediaError, MediaTooLargeError
+from indexer.media.formats import storable
 from indexer.types import DecodeSettings, MediaInfo, Sample, TextSample
 
 _BOMS = (  # UTF-32 before UTF-16, whose mark is its beginning
@@ -95,7 +96,7 @@ def chunks(text: str, settings: DecodeSettings) -> Iterator[str]:
     minutes. Here the text is cut by characters, with a ratio found on samples, and each chunk is counted once: 1.85 s,
     nearly all of it spent in the tokenizer. What is too long after all is cut again.
     """
-    text = text.strip()
+    text = storable(text.strip())
     if not text:
         return
     empty = settings.count_tokens("")  # special tokens

@@ -266,3 +266,29 @@ def test_too_much_text(tmp_path, read, settings, name):
     (tmp_path / name).write_text("word " * 1000, encoding="utf-8")
     with pytest.raises(MediaTooLargeError, match="split it, or raise max_text_bytes"):
         read(tmp_path / name, replace(settings, max_text_bytes=1000))
+
+
+def test_halves_of_surrogate_pairs_do_not_come_through(tmp_path, read):
+    """Damaged PDFs give them, and neither a tokenizer nor a database takes them."""
+    cmap = b"begincmap 1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfchar <41> <D83D> endbfchar endcmap"
+    page = b"BT /F1 12 Tf 10 100 Td (cat A dog) Tj ET"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(page), page),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(cmap), cmap),
+    ]
+    body, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    tail = b"trailer << /Size 7 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    (tmp_path / "a.pdf").write_bytes(body + b"xref\n0 7\n0000000000 65535 f \n" + table + tail)
+    _, samples, _ = read(tmp_path / "a.pdf")
+    text = " ".join(sample.text for sample in samples)
+    assert "cat" in text
+    assert "dog" in text
+    text.encode("utf-8")
