@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -37,6 +37,7 @@ class Stamp:
     """What an index was made from, so that a stale file is known by reading its first bytes.
 
     `last_id` is the highest id that it has seen, and `removals` the store's count of deletions then.
+    `name` is random, and new each time that an index is saved; the store remembers the last one.
     """
 
     library_id: str
@@ -45,6 +46,7 @@ class Stamp:
     dim: int
     last_id: int
     removals: int
+    name: str = ""
 
 
 class VectorIndex:
@@ -124,9 +126,9 @@ class VectorIndex:
         import faiss
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # not mkstemp: others may read a library
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(_head(stamp, 0, b""))
                 body = _Hashed(file)
                 faiss.write_index(self._index, faiss.PyCallbackIOWriter(body.write, _BLOCK_BYTES))
@@ -136,7 +138,7 @@ class VectorIndex:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     @classmethod

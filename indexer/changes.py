@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from indexer.errors import UsageError
 from indexer.library import Library
+from indexer.paths import relative_to
 from indexer.records import KnownFile
-from indexer.scan import FoundFile, ScanRules, scan
+from indexer.scan import FoundDirectory, FoundFile, ScanRules, scan, worth_opening
 from indexer.schema import FAILED, MISSING, PRESENT
 from indexer.store import Store
 
@@ -25,11 +27,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ToOpen:
-    """A file that is new or changed."""
+    """A file that is new or changed; `content_id` is what it held before, if anything."""
 
     root_id: int
     file: FoundFile
     is_new: bool
+    content_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,18 @@ class NewState:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A folder that cannot be read; what is known of its files stays as it is."""
+    """A file or folder that cannot be looked at; what is known of its files stays as it is."""
 
     root_id: int
-    folder: FoundFile
+    place: FoundFile
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emptied:
+    """A root that held files and is empty now: more likely a disk that is not mounted than files that are gone."""
+
+    root: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,43 +68,107 @@ class Passed:
     other: int
 
 
-Change = ToOpen | NewState | Unreadable | Passed
+Change = ToOpen | NewState | Unreadable | Emptied | Passed
 
 
-def find_changes(store: Store, target: Target, rules: ScanRules, *, retry_failed: bool = False) -> Iterator[Change]:
+@dataclass(slots=True)
+class Walked:
+    """What the targets of one run have been through already, so that overlapping ones do nothing twice."""
+
+    folders: set[tuple[int, str]] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+
+
+def find_changes(
+    store: Store, target: Target, rules: ScanRules, walked: Walked, *, retry_failed: bool = False
+) -> Iterator[Change]:
     """Walk one target, folder by folder; a file that is unchanged costs one stat, and memory stays flat."""
-    only_file = target.scope if os.path.isfile(_path_of(target.root, target.scope)) else None
-    visited: set[str] = set()
+    only_file = bool(target.scope) and os.path.isfile(_path_of(target.root, target.scope))
     unreadable: list[str] = []
     for folder in scan(target.root, target.scope, rules):
-        visited.add(folder.directory)
+        place = (target.root_id, folder.directory)
+        if place in walked.folders:
+            continue
         if folder.problem is not None:
             unreadable.append(folder.directory)
             above, _, name = folder.directory.rpartition("/")
-            place = FoundFile(above, name, _path_of(target.root, folder.directory), 0, 0)
-            yield Unreadable(target.root_id, place, folder.problem)
+            found = FoundFile(above, name, _path_of(target.root, folder.directory), 0, 0)
+            yield Unreadable(target.root_id, found, folder.problem)
             continue
+        if not folder.directory and _is_empty(folder) and store.directories(target.root_id, ""):
+            yield Emptied(target.root)
+            return
+        if not only_file:
+            walked.folders.add(place)
         known = store.known_in(target.root_id, folder.directory)
-        unchanged, back = 0, []
-        for file in folder.files:
-            before = known.pop(file.name, None)
-            if before is None or (before.size, before.mtime_ns) != (file.size, file.mtime_ns):
-                yield ToOpen(target.root_id, file, is_new=before is None)
-            elif before.state == FAILED and retry_failed:
-                yield ToOpen(target.root_id, file, is_new=False)
-            else:
-                unchanged += 1
-                if before.state == MISSING:
-                    back.append(before.id)
-        if back:
-            yield NewState(back, PRESENT)
-        yield Passed(unchanged, folder.ignored, folder.other)
-        if only_file is None:
-            yield from _gone(known.values())
-    if only_file is None:
-        for directory in store.directories(target.root_id, target.scope):
-            if directory not in visited and not any(_inside(directory, folder) for folder in unreadable):
-                yield from _gone(store.known_in(target.root_id, directory).values())
+        yield from _compare(target, folder, known, walked, only_file=only_file, retry_failed=retry_failed)
+        if not only_file:
+            yield from _gone(target, folder.directory, known, walked)
+    if only_file:
+        return
+    for directory in store.directories(target.root_id, target.scope):
+        if (target.root_id, directory) not in walked.folders and not any(_inside(directory, f) for f in unreadable):
+            yield from _gone(target, directory, store.known_in(target.root_id, directory), walked)
+
+
+def _compare(
+    target: Target,
+    folder: FoundDirectory,
+    known: dict[str, KnownFile],
+    walked: Walked,
+    *,
+    only_file: bool,
+    retry_failed: bool,
+) -> Iterator[Change]:
+    """Hold a folder's files against what is known of it; what is left in `known` was not found."""
+    unchanged, back = 0, []
+    for file in folder.files:
+        before = known.pop(file.name, None)
+        if file.path in walked.files:
+            continue
+        if only_file:
+            walked.files.add(file.path)
+        if before is None:
+            yield ToOpen(target.root_id, file, is_new=True)
+        elif (before.size, before.mtime_ns) != (file.size, file.mtime_ns) or (before.state == FAILED and retry_failed):
+            yield ToOpen(target.root_id, file, is_new=False, content_id=before.content_id)
+        else:
+            unchanged += 1
+            if before.state == MISSING:
+                back.append(before.id)
+    if back:
+        yield NewState(back, PRESENT)
+    for place, reason in folder.unreadable:
+        if place.name not in known:
+            yield Unreadable(target.root_id, place, reason)
+    yield Passed(unchanged, folder.ignored, folder.other)
+
+
+def _gone(target: Target, directory: str, known: Mapping[str, KnownFile], walked: Walked) -> Iterator[NewState]:
+    """Those known files of a folder that are not there any more.
+
+    A file that a walk did not find may be there all the same: it was named by itself and is hidden or
+    ignored, or may not be looked at just now. It is gone when the system says so.
+    """
+    folder = _path_of(target.root, directory)
+    gone = [
+        file.id
+        for name, file in known.items()
+        if file.state != MISSING and file.id not in walked.gone and not _may_be_there(os.path.join(folder, name))
+    ]
+    if gone:
+        walked.gone.update(gone)
+        yield NewState(gone, MISSING)
+
+
+def _may_be_there(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def find_targets(library: Library, paths: Sequence[str]) -> list[Target]:
@@ -103,31 +177,56 @@ def find_targets(library: Library, paths: Sequence[str]) -> list[Target]:
     Raises:
         UsageError: a path does not exist, or is the library itself.
     """
-    real = []
-    for path in paths:
-        place = os.path.realpath(os.path.expanduser(path))
-        if not os.path.exists(place):
-            raise UsageError(f"there is no file or folder at {path}")
-        if place == os.path.realpath(library.path):
-            raise UsageError(f"{path} is the library itself; name the folder with your media")
-        real.append(place)
-    places = []
+    real = [check_path(library, path) for path in paths]
     for place in real:
         folder, name = (place, "") if os.path.isdir(place) else os.path.split(place)
         root_id, scope = library.store.add_root(folder)
-        places.append((root_id, "/".join(part for part in (scope, name) if part)))
-    # A path given later may have taken the root of an earlier one into its own, and then covers it.
+        library.store.add_scope(root_id, "/".join(part for part in (scope, name) if part))
+    # Only now: a path given later may have taken the root of an earlier one into its own.
     roots = library.store.roots()
-    targets = {Target(root_id, roots[root_id], scope) for root_id, scope in places if root_id in roots}
-    return [target for target in sorted(targets, key=_by_place) if not any(_covers(o, target) for o in targets)]
+    targets = set()
+    for place in real:
+        for root_id, root in roots.items():
+            scope_in_root = relative_to(place, root)
+            if scope_in_root is not None:
+                targets.add(Target(root_id, root, scope_in_root))
+    return _in_order(targets)
 
 
-def _by_place(target: Target) -> tuple[int, str]:
-    return target.root_id, target.scope
+def known_targets(library: Library) -> tuple[list[Target], list[str]]:
+    """Every place that was ever named to be indexed, as far as it can be reached; and the roots that cannot."""
+    roots = library.store.roots()
+    reachable = {root_id: root for root_id, root in roots.items() if os.path.isdir(root)}
+    scopes = library.store.scopes()
+    targets = {Target(root_id, roots[root_id], scope) for root_id, scope in scopes if root_id in reachable}
+    return _in_order(targets), [root for root_id, root in roots.items() if root_id not in reachable]
 
 
-def _covers(one: Target, other: Target) -> bool:
-    return one != other and one.root_id == other.root_id and _inside(other.scope, one.scope)
+def check_path(library: Library | None, path: str) -> str:
+    """The absolute real path of a place to index.
+
+    Raises:
+        UsageError: it does not exist, or is the library itself.
+    """
+    place = os.path.realpath(os.path.expanduser(path))
+    if not path:  # an unset variable in a script, which must not mean the folder that one happens to be in
+        raise UsageError('the path is empty; name a file or folder ("." for this one)')
+    if not os.path.exists(place):
+        raise UsageError(f"there is no file or folder at {path}")
+    if not os.path.isdir(place) and not (os.path.isfile(place) and worth_opening(place)):
+        raise UsageError(f"{path} is not of a kind that mmsearch reads; see what it reads in the README")
+    if library is not None and place == os.path.realpath(library.path):
+        raise UsageError(f"{path} is the library itself; name the folder with your media")
+    return place
+
+
+def _in_order(targets: set[Target]) -> list[Target]:
+    """Single files first, so that the walks of their folders can pass over them; then wider places before narrower."""
+    return sorted(targets, key=lambda t: (not os.path.isfile(_path_of(t.root, t.scope)), t.root_id, t.scope))
+
+
+def _is_empty(folder: FoundDirectory) -> bool:
+    return not (folder.files or folder.folders or folder.ignored or folder.other)
 
 
 def _inside(directory: str, folder: str) -> bool:
@@ -136,9 +235,3 @@ def _inside(directory: str, folder: str) -> bool:
 
 def _path_of(root: str, relative: str) -> str:
     return os.path.join(root, *relative.split("/")) if relative else root
-
-
-def _gone(files: Iterable[KnownFile]) -> Iterator[NewState]:
-    gone = [file.id for file in files if file.state != MISSING]
-    if gone:
-        yield NewState(gone, MISSING)

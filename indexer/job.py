@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,8 @@ from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.scan import FoundFile
 from indexer.schema import FAILED, SKIPPED
 from indexer.types import Channel, MediaInfo, Sample, TextSample, Vectors
+
+_NO_TIME = -1  # a time of modification that no file has: the next run opens it again
 
 
 @dataclass(slots=True, eq=False)
@@ -38,17 +41,24 @@ class Job:
     root_id: int
     file: FoundFile
     is_new: bool
+    content_before: int | None = None
     key: tuple[str, str] | None = None  # digest and format, once they are known
     leads: bool = False  # other jobs with the same bytes wait for this one
     content_id: int | None = None  # the store has this content already
     info: MediaInfo | None = None
     problems: list[str] = field(default_factory=list)
     failure: str | None = None
-    skipped: bool = False
+    unsupported: bool = False
+    transient: bool = False  # the failure says nothing of the bytes: try again in the next run
     speech_lines: int | None = None
     slots: list[Slot] = field(default_factory=list)
     awaited: int = 0  # slots without a vector
     ended: bool = False
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the file never said that it was something we read: it has no suffix."""
+        return self.unsupported and not os.path.splitext(self.file.name)[1]
 
     def expect(self, slot: Slot) -> None:
         """Wait for one more vector; slots of a channel keep the order of their samples."""
@@ -63,25 +73,31 @@ class Job:
     def outcome(self, frame_similarity: float) -> Outcome:
         """What the store is to record of this file."""
         found = self.file
-        place = FilePlace(self.root_id, found.directory, found.name, found.size, found.mtime_ns)
+        mtime_ns = _NO_TIME if self.transient else found.mtime_ns
+        place = FilePlace(self.root_id, found.directory, found.name, found.size, mtime_ns)
         if self.skipped:
-            return Outcome(place, None, SKIPPED, self.failure)
+            return Outcome(place, None, SKIPPED, _storable(self.failure))
         if self.failure is not None:
-            return Outcome(place, None, FAILED, self.failure)
+            return Outcome(place, None, FAILED, _storable(self.failure))
         if self.content_id is not None:
             return Outcome(place, self.content_id)
         if self.key is None or self.info is None:
             raise ValueError(f"{found.path} was neither decoded nor refused")
         segments = [
-            NewSegment(slot.channel, slot.vector, slot.start_seconds, slot.end_seconds, slot.text)
+            NewSegment(slot.channel, slot.vector, slot.start_seconds, slot.end_seconds, _storable(slot.text))
             for slot in self.slots
             if slot.vector is not None
         ]
         if self.info.kind == "video":
             frames = thin([s for s in segments if s.channel == "visual"], frame_similarity)
             segments = frames + [s for s in segments if s.channel != "visual"]
-        problem = "; ".join(self.problems) or None
+        problem = _storable("; ".join(self.problems) or None)
         return Outcome(place, NewContent(self.key[0], self.info, segments, problem, self.speech_lines))
+
+
+def _storable(text: str | None) -> str | None:
+    """A text without lone halves of surrogate pairs, which no database takes; messages quote names that hold them."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def thin(frames: Sequence[NewSegment], similarity: float) -> list[NewSegment]:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from indexer.ann import Ids, IndexFileError, Stamp, VectorIndex, read_stamp
-from indexer.errors import LibraryDamagedError, LibraryLockedError, LibraryNotFoundError, ModelMismatchError, UsageError
+from indexer.errors import (
+    LibraryError,
+    LibraryLockedError,
+    LibraryNotFoundError,
+    ModelMismatchError,
+    UsageError,
+)
 from indexer.store import Store
 from indexer.types import CHANNELS, Channel, ModelSpec, Vectors
+
+_log = logging.getLogger(__name__)
 
 STORE_NAME = "library.sqlite"
 
@@ -45,7 +57,11 @@ class Library:
             UsageError: there is something else.
         """
         path = Path(os.path.abspath(path))
-        if not (path / STORE_NAME).is_file():
+        try:
+            there = (path / STORE_NAME).is_file()
+        except PermissionError as error:
+            raise LibraryError(f"the library at {path} may not be read: {error.strerror}") from error
+        if not there:
             if path.exists() and not path.is_dir():
                 raise UsageError(f"{path} is a file, not a library; name a folder with --library")
             if not create:
@@ -98,30 +114,44 @@ class Library:
     # --- writing ---
 
     @contextlib.contextmanager
-    def writing(self, *, wait: bool = False) -> Iterator[None]:
+    def writing(self, *, wait: bool = False, cancel: threading.Event | None = None) -> Iterator[None]:
         """Be the only process that writes to this library.
 
+        Args:
+            wait: whether to wait for another process that does.
+            cancel: ends the wait when set.
+
         Raises:
-            LibraryLockedError: another process does, and `wait` is not set; the message names it.
+            LibraryLockedError: another process writes, and `wait` is not set or was cancelled; the message names it.
         """
         holder = self.path / "writer.json"
-        lock = FileLock(self.path / "writer.lock", timeout=-1 if wait else 0)
+        lock = FileLock(self.path / "writer.lock")
         try:
-            lock.acquire()
-        except Timeout:
-            raise LibraryLockedError(
-                f"{self.path} is being written to by {_read_holder(holder)}; wait for it (--wait), or try again later"
-            ) from None
+            while True:
+                try:
+                    lock.acquire(timeout=0.2 if wait else 0)
+                    break
+                except Timeout:
+                    if not wait or (cancel is not None and cancel.is_set()):
+                        raise LibraryLockedError(
+                            f"{self.path} is being written to by {_read_holder(holder)}; try again when it is done"
+                        ) from None
         except OSError as error:
-            raise LibraryDamagedError(f"{self.path} cannot be written to: {error}") from error
+            raise LibraryError(f"{self.path} cannot be written to: {error.strerror or error}") from error
         try:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().isoformat(" ", "seconds")}
-            holder.write_text(json.dumps(me), encoding="utf-8")
+            with contextlib.suppress(OSError):  # it only tells others who we are
+                holder.write_text(json.dumps(me), encoding="utf-8")
             yield
         finally:
             with contextlib.suppress(OSError):
                 holder.unlink(missing_ok=True)
             lock.release()
+
+    def writer(self) -> str | None:
+        """The process that writes to this library now, in words; None when none does."""
+        holder = self.path / "writer.json"
+        return _read_holder(holder) if holder.exists() else None
 
     # --- searching ---
 
@@ -145,18 +175,27 @@ class Library:
         if tower is None:
             raise ValueError(f"model {spec.name!r} has no channel {channel!r}")
         for afresh in (False, False, True):  # a writer may be at work between our two readings of the store
-            last_id, count, removals = self.store.position(generation_id, channel)
-            want = Stamp(self.store.library_id, generation_id, channel, tower.dim, last_id, removals)
-            have = None if afresh else self._indexes.get(channel) or self._load(want)
+            now = self.store.position(generation_id, channel)
+            want = Stamp(self.store.library_id, generation_id, channel, tower.dim, now.last_id, now.removals)
+            have = None if afresh else self._indexes.get(channel) or self._load(want, now.saved_index)
             index, stamp = have or (VectorIndex(tower.dim), None)
             changed = self._top_up(index, stamp, want) if stamp != want else 0
             self._indexes[channel] = (index, want)
-            if len(index) == count:
+            if len(index) == now.vectors:
                 break
         if changed > _WORTH_SAVING or (changed and have is None):
-            with contextlib.suppress(OSError):  # a reader may not be allowed to write, and need not
-                index.save(self._file(want), want)
+            self._try_to_save(index, want)  # a reader may not be allowed to write, and need not
         return self._indexes[channel]
+
+    def _try_to_save(self, index: VectorIndex, stamp: Stamp) -> None:
+        """Save an index, unless that cannot be: it is a cache."""
+        try:
+            # The store first: should we be killed between the two, the old file is not believed and built again.
+            name = uuid.uuid4().hex
+            self.store.name_saved_index(stamp.generation_id, _channel(stamp), name)
+            index.save(self._file(stamp), replace(stamp, name=name))
+        except (OSError, LibraryError) as error:
+            _log.warning("the index %s cannot be saved: %s", self._file(stamp), error)
 
     def save_indexes(self) -> None:
         """Bring every index and its file up to date. Call it with the writer's lock held."""
@@ -172,8 +211,9 @@ class Library:
                 continue
             with self._lock:
                 index, stamp = self._current(channel)
-                if read_stamp(self._file(stamp)) != stamp:
-                    index.save(self._file(stamp), stamp)
+                saved = self.store.position(stamp.generation_id, channel).saved_index
+                if read_stamp(self._file(stamp)) != replace(stamp, name=saved or ""):
+                    self._try_to_save(index, stamp)
 
     def forget_index(self, channel: Channel) -> None:
         """Drop a channel's index, in memory and on disk, so that it is built again from the store."""
@@ -188,30 +228,38 @@ class Library:
         generation = self.store.generation()
         if generation is None or generation[1].tower_of(channel) is None:
             return None
-        if not self.store.position(generation[0], channel)[1]:
+        now = self.store.position(generation[0], channel)
+        if not now.vectors:
             return None
+        path = self._path_of(generation[0], channel)
         try:
-            VectorIndex.load(self._path_of(generation[0], channel))
+            _, stamp = VectorIndex.load(path)
         except IndexFileError as error:
             return str(error)
-        return None
+        return None if stamp.name == now.saved_index else f"{path} is not the file that this library saved last"
 
-    def _load(self, want: Stamp) -> tuple[VectorIndex, Stamp] | None:
-        """The index file of a channel, if it is whole and of this library, model and size of vector."""
+    def _load(self, want: Stamp, saved: str | None) -> tuple[VectorIndex, Stamp] | None:
+        """The index file of a channel, if it is whole and the one that this store saw being saved last."""
         path = self._file(want)
+        found = read_stamp(path)
+        if found is None or saved is None or found.name != saved:
+            return None
+        if replace(found, name="", last_id=want.last_id, removals=want.removals) != want:
+            return None
         try:
             index, stamp = VectorIndex.load(path)
-        except IndexFileError:
-            with contextlib.suppress(OSError):  # its head may be whole, and must not pass for a good file's
-                path.unlink(missing_ok=True)
+        except IndexFileError as error:
+            _log.warning("%s", error)
+            if not isinstance(error.__cause__, (OSError, MemoryError)):  # damaged, and not only out of reach for now
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             return None
-        same = (stamp.library_id, stamp.generation_id, stamp.channel, stamp.dim)
-        return (index, stamp) if same == (want.library_id, want.generation_id, want.channel, want.dim) else None
+        return index, replace(stamp, name="")
 
     def _top_up(self, index: VectorIndex, have: Stamp | None, want: Stamp) -> int:
         """Bring an index from what it has seen to what the store holds; how many vectors that changed."""
         changed = 0
-        channel: Channel = want.channel  # type: ignore[assignment]  # a Stamp is read from JSON, so its type is str
+        channel = _channel(want)
         if have is not None and have.removals != want.removals:
             gone = np.setdiff1d(index.ids, self.store.segment_ids(want.generation_id, channel))
             changed += index.remove(gone)
@@ -226,6 +274,10 @@ class Library:
 
     def _path_of(self, generation_id: int, channel: str) -> Path:
         return self.path / "index" / f"{generation_id}-{channel}.faiss"
+
+
+def _channel(stamp: Stamp) -> Channel:
+    return cast(Channel, stamp.channel)  # a stamp is read from a file, so all that is known is that it is a str
 
 
 def _read_holder(path: Path) -> str:

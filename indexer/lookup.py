@@ -11,10 +11,9 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 
 from indexer.ann import Ids
-from indexer.paths import under
-from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
-from indexer.store import Store
-from indexer.types import Channel, Kind
+from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment, under_or_at
+from indexer.store import Store, unpack
+from indexer.types import Channel, Kind, Vectors
 
 Place = tuple[int, str]
 """A root's id, and a folder relative to it."""
@@ -82,22 +81,44 @@ def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter)
         hidden = connection.execute(select(exists().where(File.state == MISSING))).scalar()
         if not wanted.kinds and wanted.places is None and not hidden:
             return None
+        # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
+        shown = select(File.content_id).join(Content, Content.id == File.content_id).where(_shown(wanted))
+        if wanted.kinds:
+            shown = shown.where(Content.kind.in_(wanted.kinds))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
-            .join(Content, Content.id == Encoding.content_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-            .where(exists().where(File.content_id == Content.id, _shown(wanted)))
+            .where(Encoding.content_id.in_(shown))
             .order_by(Segment.id)
         )
-        if wanted.kinds:
-            query = query.where(Content.kind.in_(wanted.kinds))
         return np.fromiter(connection.execute(query).scalars(), np.int64)
+
+
+def segments_of(store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]) -> tuple[Ids, Vectors]:
+    """All segments that some contents have in a channel: ids (n,) int64, and vectors (n, dim) float32 of length 1."""
+    ids: list[int] = []
+    stored: list[bytes] = []
+    with store.reading() as connection:
+        for at in range(0, len(content_ids), _MANY):
+            query = (
+                select(Segment.id, Segment.vector)
+                .join(Encoding, Encoding.id == Segment.encoding_id)
+                .where(Encoding.generation_id == generation_id, Segment.channel == channel)
+                .where(Encoding.content_id.in_(content_ids[at : at + _MANY]))
+            )
+            for row in connection.execute(query):
+                ids.append(row.id)
+                stored.append(row.vector)
+    if not ids:
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    return np.array(ids, np.int64), unpack(b"".join(stored), len(ids))
 
 
 def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[int, FoundSegment]:
     """What these segments are, by id; one that is gone meanwhile is left out."""
     found = {}
+    reachable: dict[str, bool] = {}
     with store.reading() as connection:
         for at in range(0, len(segment_ids), _MANY):
             some = [int(id) for id in segment_ids[at : at + _MANY]]
@@ -118,13 +139,17 @@ def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[i
             ).all()
             contents = {row.content_id for row in segments}
             paths: dict[int | None, list[str]] = {}
+            away: dict[int | None, list[str]] = {}  # below a root that cannot be reached now: shown after the others
             for content_id, root, directory, name in connection.execute(
                 select(File.content_id, Root.path, File.directory, File.name)
                 .join(Root, Root.id == File.root_id)
                 .where(File.content_id.in_(contents), _shown(wanted))
                 .order_by(Root.path, File.directory, File.name)
             ):
-                paths.setdefault(content_id, []).append(full_path(root, directory, name))
+                here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
+                here.setdefault(content_id, []).append(full_path(root, directory, name))
+            for content_id, elsewhere in away.items():
+                paths.setdefault(content_id, []).extend(elsewhere)
             for row in segments:
                 if row.content_id in paths:
                     found[row.id] = FoundSegment(
@@ -212,5 +237,5 @@ def _shown(wanted: Filter) -> ColumnElement[bool]:
     """Whether a file is on disk, and in one of the wanted places."""
     places: ColumnElement[bool] = true()
     if wanted.places is not None:
-        places = or_(*[and_(File.root_id == root_id, under(File.directory, scope)) for root_id, scope in wanted.places])
+        places = or_(*[and_(File.root_id == root_id, under_or_at(scope)) for root_id, scope in wanted.places])
     return and_(File.state == PRESENT, places)

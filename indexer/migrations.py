@@ -14,6 +14,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE meta (key VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL)",
         "CREATE TABLE root (id INTEGER NOT NULL PRIMARY KEY, path TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE scope (
+            root_id INTEGER NOT NULL REFERENCES root (id) ON DELETE CASCADE, path TEXT NOT NULL,
+            PRIMARY KEY (root_id, path))""",
         """CREATE TABLE content (
             id INTEGER NOT NULL PRIMARY KEY, digest VARCHAR NOT NULL, kind VARCHAR NOT NULL, format VARCHAR NOT NULL,
             width INTEGER, height INTEGER, duration_seconds FLOAT, captured_at VARCHAR,
@@ -23,14 +26,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
             directory TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
             state VARCHAR NOT NULL, reason VARCHAR, content_id INTEGER REFERENCES content (id),
             UNIQUE (root_id, directory, name))""",
-        "CREATE INDEX file_content ON file (content_id)",
-        "CREATE INDEX file_state ON file (state)",
+        "CREATE INDEX file_content ON file (content_id, state)",
+        "CREATE INDEX file_missing ON file (root_id) WHERE state = 'missing'",
         """CREATE TABLE generation (
             id INTEGER NOT NULL PRIMARY KEY, spec VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
             active BOOLEAN NOT NULL, created_at DATETIME NOT NULL)""",
         """CREATE TABLE tally (
             generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, channel VARCHAR NOT NULL,
-            last_id INTEGER NOT NULL, vectors INTEGER NOT NULL, removals INTEGER NOT NULL,
+            last_id INTEGER NOT NULL, vectors INTEGER NOT NULL, removals INTEGER NOT NULL, saved_index VARCHAR,
             PRIMARY KEY (generation_id, channel))""",
         """CREATE TABLE encoding (
             id INTEGER NOT NULL PRIMARY KEY, content_id INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,

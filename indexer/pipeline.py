@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from indexer.buffer import BoundedBuffer, BufferClosedError
-from indexer.changes import Change, NewState, Target, ToOpen, Unreadable, find_changes
-from indexer.errors import MediaError, ModelError, UnsupportedMediaError
+from indexer.changes import Change, Emptied, NewState, Target, ToOpen, Unreadable, Walked, find_changes
+from indexer.errors import LibraryError, MediaError, ModelError, UnsupportedMediaError
 from indexer.job import Job, Slot
 from indexer.library import Library
 from indexer.media import open_media, sniff
@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 _FILES_AHEAD = 20_000  # found files that may wait to be opened; a few MB
 _BYTES_AHEAD = 256 * 2**20  # decoded samples that may wait to be encoded
+_IDLE_SECONDS = 0.05  # without a sample for so long, nothing is being decoded that is not slower than encoding
 _STALE_BATCH_SECONDS = 1.0  # how long a sample may wait for its batch to fill
 
 
@@ -161,14 +162,22 @@ class _Run:
             raise self._fatal
         self._report.interrupted = self._cancel.is_set()
         if not self._report.interrupted:
-            for target in self._targets:
-                self._report.moved += self._store.forget_moved(target.root_id)
-                if self._options.prune:
-                    self._report.pruned += self._store.prune(target.root_id, target.scope).files
+            self._forget()
+        self._store.drop_orphans()
         self._library.save_indexes()
         self._report.seconds = time.monotonic() - started
         self._show(always=True)
         return self._report
+
+    def _forget(self) -> None:
+        """Forget the old names of moved files and, if it was asked for, what is missing."""
+        report = self._report
+        report.moved = sum(self._store.forget_moved(root_id) for root_id in {t.root_id for t in self._targets})
+        report.missing = max(0, report.missing - report.moved)
+        if self._options.prune:
+            reached = [target for target in self._targets if target.root not in report.unreachable]
+            report.pruned = sum(self._store.prune(target.root_id, target.scope).files for target in reached)
+            report.missing = 0
 
     # --- the scanning thread ---
 
@@ -176,9 +185,10 @@ class _Run:
         rules = ScanRules(
             self._options.hidden, self._options.ignore_files, frozenset({os.path.realpath(self._library.path)})
         )
+        retry, walked = self._options.retry_failed, Walked()
         try:
             for target in self._targets:
-                for change in find_changes(self._store, target, rules, retry_failed=self._options.retry_failed):
+                for change in find_changes(self._store, target, rules, walked, retry_failed=retry):
                     self._send_on(change)
             self._to_encode.put(_ScanEnded())
             for _ in range(self._options.workers):
@@ -196,10 +206,12 @@ class _Run:
     def _send_on(self, change: Change) -> None:
         if isinstance(change, ToOpen):
             self._found += 1
-            self._to_open.put(Job(change.root_id, change.file, change.is_new))
+            self._to_open.put(Job(change.root_id, change.file, change.is_new, change.content_id))
         elif isinstance(change, Unreadable):  # recorded as a file would be, so that `status` lists it
             self._found += 1
-            self._to_encode.put(_Ended(Job(change.root_id, change.folder, is_new=True, failure=change.reason)))
+            self._to_encode.put(_Ended(Job(change.root_id, change.place, is_new=True, failure=change.reason)))
+        elif isinstance(change, Emptied):
+            self._report.unreachable.append(change.root)
         elif isinstance(change, NewState):
             self._to_encode.put(change)
         else:
@@ -216,13 +228,14 @@ class _Run:
                     self._to_encode.put(_Ended(job))
         except BufferClosedError:
             pass
-        except ModelError as error:
+        except (ModelError, LibraryError) as error:
             self._stop(error)
 
     def _decode(self, job: Job) -> bool:
         """Send a file's samples on. False when another job is at the same bytes: it will settle this one."""
         path = Path(job.file.path)
         try:
+            before = _look(path)
             format = sniff(path)
             job.key = (_digest(path), format)
             with self._claims_lock:
@@ -239,15 +252,16 @@ class _Run:
                         for event, weight in self._prepared(job, sample):
                             self._to_encode.put(event, weight)
                     job.problems = list(media.problems)
-        except (BufferClosedError, ModelError):
+            if _look(path) != before:  # its vectors may be of other bytes than its digest
+                job.failure, job.transient = "it changed while it was read; index again", True
+        except (BufferClosedError, ModelError, LibraryError):
             raise
-        except UnsupportedMediaError as error:
-            job.failure = str(error)
-            job.skipped = not os.path.splitext(job.file.name)[1]  # it never said that it was something we read
         except MediaError as error:
             job.failure = str(error)
+            job.unsupported = isinstance(error, UnsupportedMediaError)
+            job.transient = type(error) is MediaError and job.leads  # the system's word on this name, not on the bytes
         except OSError as error:
-            job.failure = f"it cannot be read: {error.strerror or error}"
+            job.failure, job.transient = f"it cannot be read: {error.strerror or error}", job.leads
         except Exception as error:  # a decoder's own bug must not stop the run: it is recorded, and logged in full
             _log.exception("unexpected error in %s", path)
             job.failure = f"unexpected {type(error).__name__}: {error}"
@@ -273,7 +287,7 @@ class _Run:
     def _encode_all(self) -> None:
         while not self._cancel.is_set() and (self._scanning or self._settled < self._found):
             try:
-                event = self._to_encode.get(timeout_seconds=0.1)
+                event = self._to_encode.get(_IDLE_SECONDS)
             except BufferClosedError:
                 return
             if isinstance(event, _Sample):
@@ -284,32 +298,24 @@ class _Run:
                 event.job.ended = True
                 self._settle_if_whole(event.job)
             elif isinstance(event, NewState):
-                self._report.missing += len(event.file_ids) if event.state == MISSING else 0
-                self._store.set_state(event.file_ids, event.state)
+                marked = self._store.set_state(event.file_ids, event.state)
+                self._report.missing += marked if event.state == MISSING else 0
             elif isinstance(event, _ScanEnded):
                 self._scanning = False
             now = time.monotonic()
-            if any(self._pending.values()) and now - self._pending_since > _STALE_BATCH_SECONDS:
+            idle = event is None and not self._scanning  # nothing more may come before what is here is done
+            if idle or (any(self._pending.values()) and now - self._pending_since > _STALE_BATCH_SECONDS):
                 self._flush_all()
-            if now - self._committed_at > self._options.commit_seconds:
+            if idle or now - self._committed_at > self._options.commit_seconds:
                 self._commit()
             self._show()
-            if not self._scanning and self._settled + self._waiting() >= self._found:
-                self._flush_all()
-                self._commit()
-
-    def _waiting(self) -> int:
-        """Jobs that are decoded to the end and only wait for a batch to fill, or for another with their bytes."""
-        with self._claims_lock:
-            followers = sum(len(jobs) for jobs in self._claims.values())
-        jobs = {id(slot.job) for batch in self._pending.values() for slot, _ in batch if slot.job.ended}
-        return followers + len(jobs)
 
     def _transcribe(self, job: Job, audio: AudioSample) -> None:
         """Turn sound into lines of text, each a segment of the speech channel."""
         tower = dict(self._encoder.spec.channels)["speech"]
         try:
             lines = self._encoder.transcribe(audio)
+            prepared = [self._encoder.prepare(tower, line) for line in lines]
         except ModelError:  # it cannot be loaded, which is no fault of the file
             raise
         except Exception as error:  # a model's failure on one file is that file's failure
@@ -317,8 +323,8 @@ class _Run:
             job.failure = f"its speech could not be transcribed: {type(error).__name__}: {error}"
             return
         job.speech_lines = (job.speech_lines or 0) + len(lines)
-        for line in lines:
-            self._queue(tower, Slot.of(job, "speech", line), self._encoder.prepare(tower, line))
+        for line, ready in zip(lines, prepared, strict=True):
+            self._queue(tower, Slot.of(job, "speech", line), ready)
 
     def _queue(self, tower: TowerSpec, slot: Slot, prepared: Any) -> None:
         if not any(self._pending.values()):
@@ -349,15 +355,20 @@ class _Run:
     def _vectors(self, tower: TowerSpec, batch: list[tuple[Slot, Any]]) -> list[Any]:
         """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None."""
         try:
-            return list(self._encoder.encode(tower, [prepared for _, prepared in batch]))
+            vectors = list(self._encoder.encode(tower, [prepared for _, prepared in batch]))
+            if len(vectors) == len(batch):
+                return vectors
+            _log.error("a batch of %d came back as %d vectors", len(batch), len(vectors))
         except ModelError:
             raise
         except Exception:  # whatever a model raises
             _log.exception("encoding a batch of %d failed", len(batch))
-        vectors: list[Any] = []
+        vectors = []
         for slot, prepared in batch:
             try:
                 vectors.append(self._encoder.encode(tower, [prepared])[0])
+            except ModelError:
+                raise
             except Exception as error:
                 slot.job.failure = f"the model could not encode it: {type(error).__name__}: {error}"
                 vectors.append(None)
@@ -380,11 +391,22 @@ class _Run:
             for job, outcome in batch:
                 self._count(job, outcome)
                 for follower in self._release(job):
-                    follower.failure, follower.skipped = job.failure, job.skipped
+                    self._inherit(follower, job)
                     if job.failure is None and job.key is not None:
                         follower.content_id = self._store.encoded_content(self._generation_id, *job.key)
                     self._outcomes.append((follower, follower.outcome(self._options.frame_similarity)))
                     self._settled += 1
+
+    @staticmethod
+    def _inherit(follower: Job, leader: Job) -> None:
+        """Give a job what became of the one with the same bytes: what is wrong with the bytes is wrong with both."""
+        follower.failure, follower.unsupported, follower.transient = (
+            leader.failure,
+            leader.unsupported,
+            leader.transient,
+        )
+        if leader.transient:
+            follower.failure = f"a file with the same content, {leader.file.path}, could not be read; index again"
 
     def _release(self, job: Job) -> list[Job]:
         """Give up a job's claim to its content; the jobs that waited for it."""
@@ -402,7 +424,9 @@ class _Run:
             report.failed += 1
             report.note_failure(job.file.path, job.failure)
         elif isinstance(content, int):
-            report.linked += 1
+            report.linked += job.is_new
+            report.changed += not job.is_new and content != job.content_before
+            report.unchanged += content == job.content_before
         elif content is not None:
             report.added += job.is_new
             report.changed += not job.is_new
@@ -418,6 +442,12 @@ class _Run:
             self._shown_at = now
             report = self._report
             self._on_progress(Progress(self._found, self._settled, report.failed, report.unchanged, self._scanning))
+
+
+def _look(path: Path) -> tuple[int, int, int]:
+    """What tells that a file was not changed meanwhile: inode, size, time of modification."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _digest(path: Path) -> str:

@@ -17,6 +17,21 @@ class KnownFile:
     size: int
     mtime_ns: int
     state: str
+    content_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the vectors of a channel have come.
+
+    No id is above `last_id`; there are `vectors` of them; `removals` were ever deleted; `saved_index`
+    names the only index file that may be believed.
+    """
+
+    last_id: int
+    vectors: int
+    removals: int
+    saved_index: str | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,9 +12,16 @@ from dataclasses import dataclass, field
 from pathspec import GitIgnoreSpec
 
 from indexer.media import SUFFIXES
+from indexer.paths import relative_to
 
 IGNORE_FILES = (".gitignore", ".mmsearchignore")
 """Files with ignore patterns, in git's syntax. The later one wins, so it can take a pattern back with "!"."""
+
+
+_LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What is said of a name that is gone since it was listed, and of a link to nothing or to itself."""
+
+_LATEST_NS = 2**63 - 1  # what SQLite can hold: the year 2262. Some files are dated beyond it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class FoundDirectory:
     """One folder of a walk: its files worth opening, and how many others were left alone.
 
     `problem` says why the folder could not be read; then nothing is known of what it holds.
+    `unreadable` are files that could not even be looked at, each with the reason.
     """
 
     directory: str
@@ -38,6 +48,8 @@ class FoundDirectory:
     ignored: int = 0
     other: int = 0
     problem: str | None = None
+    unreadable: list[tuple[FoundFile, str]] = field(default_factory=list)
+    folders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,8 @@ def scan(root: str, scope: str = "", rules: ScanRules | None = None) -> Iterator
         for depth in range(len(parts)):
             above = "/".join(parts[:depth])
             specs += _read_specs(os.path.join(root, above), above)
+        if _ignored(scope + "/", specs):  # it was named all the same
+            specs = ()
     yield from _Walk(root, rules).walk(start, scope, specs)
 
 
@@ -118,20 +132,26 @@ class _Walk:
                     if linked and self._seen_before(entry):
                         continue
                     if is_directory:
+                        found.folders += 1
                         if os.path.realpath(entry.path) not in self._rules.exclude:
                             below.append((entry.path, relative, specs, linked))
                     elif entry.is_file():
                         _add(found, entry.name, entry.path, entry.stat())
-                except OSError:  # gone since it was listed, or a link that leads nowhere
+                except OSError as error:
                     found.other += 1
+                    if error.errno not in _LEADS_NOWHERE and worth_opening(entry.name):
+                        reason = f"it cannot be looked at: {error.strerror or error}"
+                        found.unreadable.append((FoundFile(directory, entry.name, entry.path, 0, 0), reason))
             yield found
             stack.extend(reversed(below))
 
     def _seen_before(self, entry: os.DirEntry[str]) -> bool:
         """Whether what a link reached is found elsewhere in this walk, or was already reached by another link."""
         real = os.path.realpath(entry.path)
-        if real == self._root or real.startswith(self._root.rstrip(os.sep) + os.sep):
-            return True
+        inside = relative_to(real, self._root)
+        if inside is not None:
+            # A hidden place (git-annex keeps files in one) is not walked, so the link is the way to it.
+            return self._rules.hidden or not any(part.startswith(".") for part in inside.split("/"))
         status = entry.stat()
         place = (status.st_dev, status.st_ino)
         if place in self._linked or self._root.startswith(real.rstrip(os.sep) + os.sep):
@@ -142,11 +162,17 @@ class _Walk:
 
 def _add(found: FoundDirectory, name: str, path: str, status: os.stat_result) -> None:
     """Put a file into its folder's list when it is worth opening: a suffix that we read, or none at all."""
-    suffix = os.path.splitext(name)[1].lower()
-    if stat.S_ISREG(status.st_mode) and (suffix in SUFFIXES or not suffix):
-        found.files.append(FoundFile(found.directory, name, path, status.st_size, status.st_mtime_ns))
+    if stat.S_ISREG(status.st_mode) and worth_opening(name):
+        mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
+        found.files.append(FoundFile(found.directory, name, path, status.st_size, mtime_ns))
     else:
         found.other += 1
+
+
+def worth_opening(name: str) -> bool:
+    """Whether a name promises something that we read: by its suffix, or by having none."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in SUFFIXES or not suffix
 
 
 def _read_specs(path: str, directory: str) -> _Specs:
@@ -154,11 +180,21 @@ def _read_specs(path: str, directory: str) -> _Specs:
     specs = []
     for name in IGNORE_FILES:
         try:
-            with open(os.path.join(path, name), encoding="utf-8", errors="replace") as lines:
-                specs.append((directory, GitIgnoreSpec.from_lines(lines)))
+            with open(os.path.join(path, name), encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
         except OSError:
             continue
+        specs.append((directory, GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line))))
     return tuple(specs)
+
+
+def _is_pattern(line: str) -> bool:
+    """Whether a line of an ignore file can be used; git passes over the others, and so do we."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def _ignored(relative: str, specs: _Specs) -> bool:

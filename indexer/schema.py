@@ -14,10 +14,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ColumnElement, Float, ForeignKey, Index, UniqueConstraint, and_, or_, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from indexer.paths import PathText
+from indexer.paths import PathText, under
 
 PRESENT, MISSING, FAILED, SKIPPED = "present", "missing", "failed", "skipped"
 """States of a file: on disk and indexed; gone from disk; unusable, with a reason; nothing that we read."""
@@ -39,12 +39,21 @@ class Meta(Base):
 
 
 class Root(Base):
-    """A folder that was given to be indexed. Files are stored relative to it, so that it can move."""
+    """A folder that holds what was given to be indexed. Files are stored relative to it, so that it can move."""
 
     __tablename__ = "root"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     path: Mapped[str] = mapped_column(PathText, unique=True)
+
+
+class Scope(Base):
+    """A file or folder that was named to be indexed, relative to its root: "" is the root itself."""
+
+    __tablename__ = "scope"
+
+    root_id: Mapped[int] = mapped_column(ForeignKey("root.id", ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(PathText, primary_key=True)
 
 
 class Content(Base):
@@ -72,8 +81,9 @@ class File(Base):
     __tablename__ = "file"
     __table_args__ = (
         UniqueConstraint("root_id", "directory", "name"),
-        Index("file_content", "content_id"),
-        Index("file_state", "state"),
+        Index("file_content", "content_id", "state"),
+        # Partial, because SQLite without statistics takes any index on the state for a selective one.
+        Index("file_missing", "root_id", sqlite_where=text("state = 'missing'")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -104,6 +114,8 @@ class Tally(Base):
 
     An index file is held against it: `last_id` is no lower than any id of the channel, `vectors` says how
     many there are, and `removals` how many were ever deleted. Counting them would read the whole table.
+    `saved_index` is a random name for the index file that was saved last: a file that this database did not
+    see being saved (it was restored from a backup, or lost its last commits with the power) is not believed.
     """
 
     __tablename__ = "tally"
@@ -113,6 +125,7 @@ class Tally(Base):
     last_id: Mapped[int]
     vectors: Mapped[int]
     removals: Mapped[int]
+    saved_index: Mapped[str | None]
 
 
 class Encoding(Base):
@@ -146,3 +159,9 @@ class Segment(Base):
     end_seconds: Mapped[float | None]
     text: Mapped[str | None]
     vector: Mapped[bytes]
+
+
+def under_or_at(scope: str) -> ColumnElement[bool]:
+    """Whether a file is `scope` itself or lies below it."""
+    directory, _, name = scope.rpartition("/")
+    return or_(under(File.directory, scope), and_(File.directory == directory, File.name == name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,19 +24,30 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from indexer.ann import Ids
-from indexer.errors import LibraryDamagedError, LibraryLockedError
+from indexer.errors import LibraryDamagedError, LibraryError, LibraryLockedError
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
-from indexer.records import KnownFile, Outcome, Removed
-from indexer.schema import MISSING, PRESENT, Content, Encoding, File, Generation, Meta, Root, Segment, Tally
+from indexer.records import KnownFile, Outcome, Position, Removed
+from indexer.schema import (
+    MISSING,
+    PRESENT,
+    Content,
+    Encoding,
+    File,
+    Generation,
+    Meta,
+    Root,
+    Scope,
+    Segment,
+    Tally,
+    under_or_at,
+)
 from indexer.types import Channel, ModelSpec, Vectors
 from indexer.writes import STORED_DTYPE, count_added, drop_orphans, inserted, move_files, now, write_file
 
@@ -57,8 +70,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        url = URL.create("sqlite", database=str(path))  # not an f-string: a path may hold "?" and "#"
-        self._engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
+        self._closed = False
+        self._engine = create_engine(_url(path), connect_args={"timeout": _PATIENCE_SECONDS, "uri": True})
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
         try:
@@ -79,7 +92,8 @@ class Store:
             return connection.execute(select(Meta.value).where(Meta.key == key)).scalar()
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Give back every connection. The store cannot be used after this."""
+        self._closed = True
         self._engine.dispose()
 
     @contextmanager
@@ -98,6 +112,8 @@ class Store:
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:
         """Say what SQLite's errors mean for the person who meets them."""
+        if self._closed:
+            raise LibraryError(f"the library {self.path.parent} was closed; open it again")
         try:
             yield
         except DatabaseError as error:
@@ -109,9 +125,15 @@ class Store:
                     f"another process has been writing to {self.path} for over {_PATIENCE_SECONDS} s; "
                     "try again when it is done"
                 ) from error
+            if "readonly" in said or "unable to open" in said:
+                raise LibraryError(
+                    f"{self.path} may not be written to ({said}); allow it, or choose another library with --library"
+                ) from error
+            if "full" in said:
+                raise LibraryError(f"there is no room on the disk for {self.path}; make some and try again") from error
             raise LibraryDamagedError(
-                f"{self.path} cannot be used as a library ({said}). If the disk is full or read-only, mend that; "
-                "otherwise restore the library's folder from a backup, or remove it and index again"
+                f"{self.path} cannot be used as a library ({said}); restore the library's folder from a backup, or "
+                "remove it and index again"
             ) from error
 
     # --- generations ---
@@ -140,6 +162,17 @@ class Store:
         """Absolute paths of all roots, by id."""
         with self.reading() as connection:
             return {row.id: row.path for row in connection.execute(select(Root.id, Root.path).order_by(Root.id))}
+
+    def scopes(self) -> list[tuple[int, str]]:
+        """Every place that was named to be indexed: a root's id, and the path relative to it."""
+        query = select(Scope.root_id, Scope.path).order_by(Scope.root_id, Scope.path)
+        with self.reading() as connection:
+            return [(row.root_id, row.path) for row in connection.execute(query)]
+
+    def add_scope(self, root_id: int, path: str) -> None:
+        """Remember that a place was named to be indexed."""
+        with self.writing() as connection:
+            connection.execute(insert(Scope).prefix_with("OR IGNORE").values(root_id=root_id, path=path))
 
     def add_root(self, path: str) -> tuple[int, str]:
         """The root that holds `path`, and where in it `path` lies; a new root when none does.
@@ -176,14 +209,17 @@ class Store:
 
     def known_in(self, root_id: int, directory: str) -> dict[str, KnownFile]:
         """What is known of the names in one folder (not below it)."""
-        query = select(File.id, File.name, File.size, File.mtime_ns, File.state).where(
+        query = select(File.id, File.name, File.size, File.mtime_ns, File.state, File.content_id).where(
             File.root_id == root_id, File.directory == directory
         )
         with self.reading() as connection:
-            return {row.name: KnownFile(row.id, row.size, row.mtime_ns, row.state) for row in connection.execute(query)}
+            return {
+                row.name: KnownFile(row.id, row.size, row.mtime_ns, row.state, row.content_id)
+                for row in connection.execute(query)
+            }
 
     def directories(self, root_id: int, scope: str) -> list[str]:
-        """Every folder under `scope` that holds a known file."""
+        """Every folder under `scope` that holds a known file, itself included."""
         query = select(File.directory).distinct().where(File.root_id == root_id, under(File.directory, scope))
         with self.reading() as connection:
             return list(connection.execute(query).scalars())
@@ -195,20 +231,30 @@ class Store:
             return connection.execute(_ENCODED_CONTENT, values).scalar()
 
     def write(self, generation_id: int, outcomes: Sequence[Outcome]) -> None:
-        """Record what became of some files, in one transaction; a changed file's old segments go with it."""
-        with self.writing() as connection:
-            replaced = {write_file(connection, generation_id, outcome) for outcome in outcomes}
-            count_added(connection, generation_id, outcomes)
-            for some in _slices(sorted(id for id in replaced if id is not None)):
-                drop_orphans(connection, Content.id.in_(some))
+        """Record what became of some files, in one transaction.
 
-    def set_state(self, file_ids: Sequence[int], state: str) -> None:
-        """Mark files as present or missing. A missing file that holds nothing of worth is forgotten at once."""
+        A changed file lets go of its old content here, and is no longer found by it. The content itself
+        stays until `drop_orphans`: another file of the same run may be about to take it (a renamed file).
+        """
+        with self.writing() as connection:
+            for outcome in outcomes:
+                write_file(connection, generation_id, outcome)
+            count_added(connection, generation_id, outcomes)
+
+    def drop_orphans(self) -> int:
+        """Delete the contents that no file has any more, with their segments; how many segments went."""
+        with self.writing() as connection:
+            return drop_orphans(connection)
+
+    def set_state(self, file_ids: Sequence[int], state: str) -> int:
+        """Mark files as present or missing; how many were. A missing file that holds nothing is forgotten at once."""
+        marked = 0
         with self.writing() as connection:
             for some in _slices(file_ids):
-                connection.execute(update(File).where(File.id.in_(some)).values(state=state))
                 if state == MISSING:
                     connection.execute(delete(File).where(File.id.in_(some), File.content_id.is_(None)))
+                marked += connection.execute(update(File).where(File.id.in_(some)).values(state=state)).rowcount
+        return marked
 
     def forget_moved(self, root_id: int) -> int:
         """Forget missing files of this root whose content is present under another name; how many there were."""
@@ -223,32 +269,42 @@ class Store:
         """Forget missing files, in all roots or under `scope` of one, with all that only they held."""
         chosen: ColumnElement[bool] = File.state == MISSING
         if root_id is not None:
-            chosen = and_(chosen, File.root_id == root_id, _under_or_at(scope))
+            chosen = and_(chosen, File.root_id == root_id, under_or_at(scope))
         return self._remove(chosen)
 
     def remove(self, root_id: int, scope: str) -> Removed:
         """Forget the file or folder `scope` of a root; all of it, root included, when `scope` is ""."""
-        removed = self._remove(and_(File.root_id == root_id, _under_or_at(scope)))
-        if not scope:
-            with self.writing() as connection:
+        removed = self._remove(and_(File.root_id == root_id, under_or_at(scope)))
+        with self.writing() as connection:
+            connection.execute(delete(Scope).where(Scope.root_id == root_id, under(Scope.path, scope)))
+            if not scope:
                 connection.execute(delete(Root).where(Root.id == root_id))
         return removed
 
     def _remove(self, chosen: ColumnElement[bool]) -> Removed:
         with self.writing() as connection:
             files = connection.execute(delete(File).where(chosen)).rowcount
-            return Removed(files, drop_orphans(connection, true()))
+            return Removed(files, drop_orphans(connection))
 
     # --- vectors ---
 
-    def position(self, generation_id: int, channel: Channel) -> tuple[int, int, int]:
-        """How far the vectors of a channel have come: no id is above the first number; how many; removals so far."""
-        query = select(Tally.last_id, Tally.vectors, Tally.removals).where(
+    def position(self, generation_id: int, channel: Channel) -> Position:
+        """How far the vectors of a channel have come."""
+        query = select(Tally.last_id, Tally.vectors, Tally.removals, Tally.saved_index).where(
             Tally.generation_id == generation_id, Tally.channel == channel
         )
         with self.reading() as connection:
             row = connection.execute(query).one_or_none()
-        return (0, 0, 0) if row is None else (row.last_id, row.vectors, row.removals)
+        return Position(0, 0, 0, None) if row is None else Position(*row)
+
+    def name_saved_index(self, generation_id: int, channel: Channel, name: str) -> None:
+        """Remember the index file that is about to be saved as the only one to be believed."""
+        with self.writing() as connection:
+            connection.execute(
+                update(Tally)
+                .where(Tally.generation_id == generation_id, Tally.channel == channel)
+                .values(saved_index=name)
+            )
 
     def segment_ids(self, generation_id: int, channel: Channel) -> Ids:
         """All ids of a channel, rising: (n,) int64."""
@@ -279,15 +335,37 @@ class Store:
 
 
 def unpack(stored: bytes, rows: int) -> Vectors:
-    """Stored vectors as (rows, dim) float32."""
-    return np.frombuffer(stored, STORED_DTYPE).reshape(rows, -1).astype(np.float32)
+    """Stored vectors as (rows, dim) float32, brought back to the length 1 that half precision rounded away."""
+    if len(stored) % (rows * STORED_DTYPE.itemsize):
+        raise LibraryDamagedError("a stored vector has the wrong length; find and mend it with: mmsearch verify")
+    vectors: Vectors = np.frombuffer(stored, STORED_DTYPE).reshape(rows, -1).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return vectors
+
+
+def _url(path: Path) -> URL:
+    """How to open a database: for reading only where the folder or the file may not be written to.
+
+    Without a folder to write to, SQLite cannot share a database in WAL mode, unless it is told that nobody
+    changes it ("immutable"). That is so when there is no log of changes beside it.
+    """
+    uri = path.absolute().as_uri()
+    query = {"uri": "true"}
+    if path.exists() and not (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        query["mode"] = "ro"
+        log = path.with_name(path.name + "-wal")
+        if not (log.exists() and log.stat().st_size):
+            query["immutable"] = "1"
+    return URL.create("sqlite", database=uri, query=query)
 
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     """Transactions are ours to begin (SQLAlchemy's recipe for pysqlite), and each connection has our settings."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
+    with contextlib.suppress(sqlite3.OperationalError):  # read-only: whoever made it has set this
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _on_begin(connection: Connection) -> None:
@@ -303,10 +381,3 @@ def _of_channel(query: Any, generation_id: int, channel: Channel) -> Any:
     return query.join(Encoding, Encoding.id == Segment.encoding_id).where(
         Encoding.generation_id == generation_id, Segment.channel == channel
     )
-
-
-def _under_or_at(scope: str) -> ColumnElement[bool]:
-    """Whether a file is `scope` itself or lies below it."""
-    directory, _, name = scope.rpartition("/")
-    at = and_(File.directory == directory, File.name == name)
-    return or_(under(File.directory, scope), at)

@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import exists, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from indexer.library import Library
 from indexer.lookup import full_path
-from indexer.schema import FAILED, PRESENT, Content, Encoding, File, Root, Segment, Tally
+from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.types import CHANNELS, Channel, ModelSpec
 from indexer.writes import STORED_DTYPE, drop_contents
 
@@ -57,12 +57,9 @@ def _check_database(library: Library, report: VerifyReport) -> None:
         loose = connection.execute(text("PRAGMA foreign_key_check")).all()
         if loose:
             report.problems.append(f"{len(loose)} rows refer to rows that are gone; remove the library and index again")
-    orphans = select(Content.id).where(~exists().where(File.content_id == Content.id))
-    with library.store.writing() as connection:
-        gone = connection.execute(orphans).scalars().all()
-        drop_contents(connection, gone)
+    gone = library.store.drop_orphans()
     if gone:
-        report.repaired.append(f"removed {len(gone)} contents that no file holds")
+        report.repaired.append(f"removed {gone} vectors of contents that no file holds")
 
 
 def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report: VerifyReport) -> None:
@@ -93,32 +90,35 @@ def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report
                 bad.add(row.encoding_id)
     if not bad:
         return
+    damaged = sorted(bad)
+    contents: list[int] = []
     with library.store.writing() as connection:
-        contents = connection.execute(select(Encoding.content_id).where(Encoding.id.in_(bad))).scalars().all()
-        connection.execute(
-            update(File)
-            .where(File.content_id.in_(contents))
-            .values(state=FAILED, content_id=None, mtime_ns=0, reason="its stored vectors were damaged; index it again")
-        )
-        drop_contents(connection, contents)
+        for at in range(0, len(damaged), 500):
+            some = connection.execute(select(Encoding.content_id).where(Encoding.id.in_(damaged[at : at + 500])))
+            ids = some.scalars().all()
+            reason = "its stored vectors were damaged; index it again"
+            values = {"state": FAILED, "content_id": None, "mtime_ns": 0, "reason": reason}
+            connection.execute(update(File).where(File.content_id.in_(ids)).values(**values))
+            drop_contents(connection, ids)
+            contents += ids
     report.problems.append(
-        f"{len(contents)} contents had damaged vectors, now dropped; encode them with: mmsearch index"
+        f"contents with damaged vectors, now dropped: {len(contents)}; encode them again with: mmsearch index"
     )
 
 
 def _check_tallies(library: Library, generation_id: int, report: VerifyReport) -> None:
     """Each channel's tally says how many vectors there are."""
     for channel in CHANNELS:
-        last_id, vectors, _ = library.store.position(generation_id, channel)
+        now = library.store.position(generation_id, channel)
         ids = library.store.segment_ids(generation_id, channel)
-        if len(ids) == vectors and (not len(ids) or ids[-1] <= last_id):
+        if len(ids) == now.vectors and (not len(ids) or ids[-1] <= now.last_id):
             continue
         with library.store.writing() as connection:
-            values = {"last_id": int(ids[-1]) if len(ids) else last_id, "vectors": len(ids)}
+            values = {"last_id": int(ids[-1]) if len(ids) else now.last_id, "vectors": len(ids)}
             same = {"generation_id": generation_id, "channel": channel}
             if not connection.execute(update(Tally).filter_by(**same).values(**values)).rowcount:
                 connection.execute(insert(Tally).values(removals=0, **same, **values))
-        report.repaired.append(f"the count of {channel} vectors was {vectors} and is {len(ids)}")
+        report.repaired.append(f"the count of {channel} vectors was {now.vectors} and is {len(ids)}")
 
 
 def _check_index(library: Library, generation_id: int, channel: Channel, report: VerifyReport) -> None:
@@ -161,6 +161,12 @@ def _check_files(library: Library, report: VerifyReport) -> None:
                 gone += 1
             else:
                 changed += (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
-    for count, what in ((gone, "are not on disk"), (changed, "have changed on disk")):
+    for count, what in ((gone, "not on disk"), (changed, "changed on disk")):
         if count:
-            report.problems.append(f"{count} indexed files {what}; bring the library up to date with: mmsearch index")
+            report.problems.append(f"indexed files {what}: {count}; bring the library up to date with: mmsearch index")
+    for root in library.store.roots().values():
+        if not os.path.isdir(root):
+            report.problems.append(
+                f"the folder {root} cannot be reached; if it was moved, say so with: mmsearch move OLD NEW; "
+                "if it is gone for good: mmsearch remove OLD"
+            )

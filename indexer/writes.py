@@ -8,17 +8,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from indexer.records import NewContent, Outcome
-from indexer.schema import Content, Encoding, File, Segment, Tally
+from indexer.schema import Content, Encoding, File, Scope, Segment, Tally
+
+_MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
 
 STORED_DTYPE = np.dtype("<f2")
 """Vectors are kept in half precision: see benchmarks/vector_precision.py for what that costs."""
 
 # Statements that are run for every file are built once: building one costs more than SQLite takes to run it.
 _CONTENT_OF = select(Content.id).where(Content.digest == bindparam("digest"), Content.format == bindparam("format"))
-_FILE_AT = select(File.id, File.content_id).where(
+_FILE_AT = select(File.id).where(
     File.root_id == bindparam("root_id"), File.directory == bindparam("directory"), File.name == bindparam("name")
 )
 _CHANGE_FILE = update(File).where(File.id == bindparam("file_id"))
@@ -34,8 +36,8 @@ def now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
-def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> int | None:
-    """Write one file's row, and its content when that is new; the content that the file held before, if any."""
+def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> None:
+    """Write one file's row, and its content when that is new."""
     place, content = outcome.place, outcome.content
     if isinstance(content, NewContent):
         content_id: int | None = _write_content(connection, generation_id, content)
@@ -49,12 +51,11 @@ def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> 
         "content_id": content_id,
     }
     key = {"root_id": place.root_id, "directory": place.directory, "name": place.name}
-    before = connection.execute(_FILE_AT, key).one_or_none()
-    if before is not None:
-        connection.execute(_CHANGE_FILE, {"file_id": before.id, **row})
-        return None if before.content_id == content_id else before.content_id
-    connection.execute(insert(File), {**key, **row})
-    return None
+    file_id = connection.execute(_FILE_AT, key).scalar()
+    if file_id is not None:
+        connection.execute(_CHANGE_FILE, {"file_id": file_id, **row})
+    else:
+        connection.execute(insert(File), {**key, **row})
 
 
 def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
@@ -109,17 +110,15 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
     return content_id
 
 
-def drop_orphans(connection: Connection, among: ColumnElement[bool]) -> int:
-    """Delete those of some contents that no file has any more, with their segments; how many segments went."""
-    orphan = select(Content.id).where(among, ~exists().where(File.content_id == Content.id))
-    return drop_contents(connection, orphan)
+def drop_orphans(connection: Connection) -> int:
+    """Delete the contents that no file has any more, with their segments; how many segments went."""
+    orphans = select(Content.id).where(~exists().where(File.content_id == Content.id))
+    ids = connection.execute(orphans).scalars().all()
+    return sum(drop_contents(connection, ids[at : at + _MANY]) for at in range(0, len(ids), _MANY))
 
 
-def drop_contents(connection: Connection, content_ids: Any) -> int:
-    """Delete contents that no file refers to, with their segments, and count that; how many segments went.
-
-    `content_ids` is what `in_` takes: a sequence, or a query.
-    """
+def drop_contents(connection: Connection, content_ids: Sequence[int]) -> int:
+    """Delete some contents that no file refers to, with their segments, and count that; how many segments went."""
     count = (
         select(Encoding.generation_id, Segment.channel, func.count())
         .join(Segment, Segment.encoding_id == Encoding.id)
@@ -156,6 +155,10 @@ def count_added(connection: Connection, generation_id: int, outcomes: Sequence[O
 
 def move_files(connection: Connection, old_root: int, new_root: int, prefix: str) -> None:
     """Hand all files of one root to another that holds it, `prefix` being where the old one lies in the new."""
+    scopes: Iterable[Any] = connection.execute(select(Scope.path).where(Scope.root_id == old_root)).scalars().all()
+    for path in scopes:
+        inside = f"{prefix}/{path}" if path else prefix
+        connection.execute(insert(Scope).prefix_with("OR IGNORE").values(root_id=new_root, path=inside))
     rows: Iterable[Any] = connection.execute(select(File.id, File.directory).where(File.root_id == old_root)).all()
     for row in rows:
         directory = f"{prefix}/{row.directory}" if row.directory else prefix

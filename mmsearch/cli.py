@@ -1,11 +1,13 @@
 """The command line: parse, call, print. The only module that prints, and the only one that exits.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
-found, 2 the command cannot be done as given, 3 a problem with the library or the model, 130 interrupted.
+found, 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
+in mmsearch, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -13,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +31,14 @@ if TYPE_CHECKING:
     from indexer.report import Progress
     from mmsearch.engine import Engine
 
-FOUND, NOTHING, USAGE, LIBRARY, INTERRUPTED = 0, 1, 2, 3, 130
+FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _PLAIN_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
-    epilog="Exit codes: 0 done or found, 1 nothing found, 2 cannot be done as given, 3 a problem with the library "
-    "or the model, 130 interrupted.",
+    epilog="Exit codes: 0 done or found, 1 nothing found, 2 cannot be done as given, 3 a problem with the library, "
+    "the model or the system, 4 a bug, 130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -56,16 +59,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """Run the command line. Every expected error ends here, as one message and an exit code."""
-    logging.basicConfig(level=os.environ.get("MMSEARCH_LOG", "CRITICAL").upper(), format="%(name)s: %(message)s")
+    level = getattr(logging, os.environ.get("MMSEARCH_LOG", "").upper(), None)
+    logging.basicConfig(level=level if isinstance(level, int) else logging.CRITICAL, format="%(name)s: %(message)s")
     logging.captureWarnings(True)  # Pillow and others warn of damaged files; we report those ourselves
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us quietly, as it does other commands
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
     try:
         app()
     except MmsearchError as error:
-        print(f"mmsearch: {error}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError | MediaError) else LIBRARY)
-    except KeyboardInterrupt:
-        print("mmsearch: interrupted; what was done is kept", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except OSError as error:
+        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        sys.exit(LIBRARY)
+    except Exception:
+        traceback.print_exc()
+        _complain("this is a bug in mmsearch; the library is unharmed")
+        sys.exit(BUG)
+
+
+def _complain(message: str) -> None:
+    print(f"mmsearch: {message}", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,7 +102,8 @@ def _common(
 @app.command()
 def index(
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Files and folders; without any, all that were ever indexed.")
+        list[str] | None,
+        typer.Argument(metavar="[PATHS]...", help="Files and folders; without any, all that were named before."),
     ] = None,
     library: LibraryOption = None,
     model: Annotated[
@@ -111,9 +128,12 @@ def index(
     Unchanged files cost one look, moved ones are recognised, and one bad file never stops the run.
     Ctrl-C ends it cleanly; the next run goes on where this one ended.
     """
+    from indexer.changes import check_path
     from indexer.report import IndexOptions
     from mmsearch import show
 
+    for path in paths or []:
+        check_path(None, path)  # before a library is made for nothing
     options = IndexOptions(
         prune=prune,
         retry_failed=retry_failed,
@@ -124,8 +144,8 @@ def index(
         **({"workers": workers} if workers else {}),
     )
     with (
-        _engine(library, model, create=bool(paths)) as engine,
         _cancelled_by_signals() as cancel,
+        _engine(library, model, create=bool(paths)) as engine,
         _progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
@@ -133,20 +153,24 @@ def index(
         _print_json(show.report_json(done))
     elif not quiet:
         _print_lines(show.report(done))
+    elif done.failed:
+        _complain(f"{show.many(done.failed, 'file')} failed: see mmsearch status --failed")
     if done.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
 def query(
-    text: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.")],
     library: LibraryOption = None,
     k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = 10,
     kind: Annotated[
-        str, typer.Option(metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}.")
-    ] = "",
+        list[str] | None,
+        typer.Option(metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}."),
+    ] = None,
     within: Annotated[
-        list[str] | None, typer.Option("--in", metavar="FOLDER", help="Only files in this folder; may be repeated.")
+        list[str] | None,
+        typer.Option("--in", metavar="PLACE", help="Only what is in this folder, or this file; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")] = False,
@@ -159,8 +183,11 @@ def query(
     """
     from mmsearch import show
 
+    text = words[0]
+    if len(words) > 1:
+        raise UsageError(f'put quotes round what you look for: mmsearch query "{show.clean(" ".join(words))}"')
     with _engine(library, model, create=False) as engine:
-        hits = engine.query(text, k, kinds=_kinds(kind), within=within or [])
+        hits = engine.query(text, k, kinds=_kinds(kind or []), within=within or [])
     if as_json:
         _print_json(show.hits_json(text, hits))
     elif paths or null:
@@ -170,7 +197,7 @@ def query(
     else:
         _print_lines(show.hits(hits))
     if not hits:
-        print("mmsearch: nothing in the library fits the filters", file=sys.stderr)
+        _complain("nothing in the library fits the filters" if kind or within else "no indexed file is on disk now")
         raise typer.Exit(NOTHING)
 
 
@@ -180,7 +207,7 @@ def status(
     failed: Annotated[bool, typer.Option("--failed", help="List every file that failed, not only the first.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is indexed, with which model, how big it is, and what failed and why."""
+    """Show what is indexed, and what failed and why."""
     from mmsearch import show
 
     with _engine(library, None, create=False) as engine:
@@ -193,11 +220,11 @@ def status(
 
 @app.command()
 def remove(
-    path: Annotated[str, typer.Argument(help="A file or folder.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file or folder.")],
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget a file or folder, and all below it. Nothing on disk is touched.
+    """Forget a file or folder; nothing on disk is touched.
 
     A file that stays in an indexed folder comes back with the next `mmsearch index`; name it in a
     .mmsearchignore file to keep it out.
@@ -214,11 +241,11 @@ def remove(
 
 @app.command()
 def move(
-    old: Annotated[str, typer.Argument(help="Where the folder was when it was indexed.")],
-    new: Annotated[str, typer.Argument(help="Where it is now.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Where the folder was when it was indexed.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Where it is now.")],
     library: LibraryOption = None,
 ) -> None:
-    """Say that an indexed folder now lies elsewhere; nothing is encoded again."""
+    """Say that an indexed folder was moved. Nothing is encoded again."""
     from mmsearch import show
 
     with _engine(library, None, create=False) as engine:
@@ -228,7 +255,9 @@ def move(
 
 @app.command()
 def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """Check files, rows, vectors and indexes against each other, and mend what can be mended.
+    """Check the library, and mend what can be mended.
+
+    Files, rows, vectors and indexes are held against each other.
 
     Exits with 3 when something is left that needs your hand.
     """
@@ -252,8 +281,8 @@ def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
     return Engine.open(library, model=model, create=create)
 
 
-def _kinds(names: str) -> tuple[Kind, ...]:
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+def _kinds(options: list[str]) -> tuple[Kind, ...]:
+    wanted = [name.strip() for names in options for name in names.split(",")]
     for name in wanted:
         if name not in KINDS:
             raise UsageError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
@@ -270,7 +299,8 @@ def _cancelled_by_signals() -> Iterator[threading.Event]:
         cancel.set()
         for number, handler in before.items():
             signal.signal(number, handler)
-        print("\nmmsearch: finishing what is in hand; press Ctrl-C again to stop at once", file=sys.stderr)
+        print(file=sys.stderr)
+        _complain("finishing what is in hand; press Ctrl-C again to stop at once")
 
     for number in before:
         signal.signal(number, on_signal)
@@ -325,7 +355,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         def on_progress(state: Progress) -> None:
             rate = state.done / max(time.monotonic() - started, 1e-3)
             failed = f"{state.failed:,} failed" if state.failed else ""
-            description = "Looking" if state.scanning and not state.found else "Indexing"
+            description = "Indexing" if state.done else "Starting"  # the model is loaded when it is first needed
             bar.update(
                 task,
                 description=description,

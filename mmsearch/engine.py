@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.errors import EmptyLibraryError, ModelMismatchError, UsageError
+from indexer.ann import Ids
+from indexer.errors import EmptyLibraryError, UsageError
 from indexer.library import Library
-from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, troubles
+from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, segments_of, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
+from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import DEFAULT_MODEL, load_encoder
 from mmsearch.query import Query
 from mmsearch.rank import Hit, rank
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from indexer.verify import VerifyReport
 
 LIBRARY_VARIABLE = "MMSEARCH_LIBRARY"
+
+_ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def default_library() -> Path:
     """Where the library is when nobody says: `MMSEARCH_LIBRARY`, or the user's data directory."""
     chosen = os.environ.get(LIBRARY_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        return _expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_data_dir("mmsearch", appauthor=False)) / "library"
@@ -57,7 +61,7 @@ class Engine:
     def __init__(self, library: Library, encoder: Encoder | None) -> None:
         self._library = library
         self._encoder = encoder
-        self._encoding = threading.Lock()  # an encoder takes one call at a time
+        self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
@@ -77,7 +81,7 @@ class Engine:
             ModelError: there is no such model.
         """
         encoder = load_encoder(model) if isinstance(model, str) else model
-        library = Library.open(Path(path).expanduser() if path is not None else default_library(), create=create)
+        library = Library.open(_expanded(path) if path is not None else default_library(), create=create)
         try:
             if encoder is not None and library.spec is not None:
                 library.use(encoder.spec)
@@ -110,16 +114,14 @@ class Engine:
         Raises:
             ModelMismatchError: this version of mmsearch would make other vectors than those in the library.
         """
-        if self._encoder is None:
-            spec = self._library.spec
-            encoder = load_encoder(spec.name if spec is not None else DEFAULT_MODEL)
-            if spec is not None and encoder.spec.fingerprint != spec.fingerprint:
-                raise ModelMismatchError(
-                    f"the library at {self.path} was made with another version of the model {spec.name!r}; "
-                    "index into a new library, or install the mmsearch that made this one"
-                )
-            self._encoder = encoder
-        return self._encoder
+        with self._encoding:
+            if self._encoder is None:
+                spec = self._library.spec
+                encoder = load_encoder(spec.name if spec is not None else DEFAULT_MODEL)
+                if spec is not None:
+                    self._library.use(encoder.spec)
+                self._encoder = encoder
+            return self._encoder
 
     # --- writing ---
 
@@ -142,27 +144,26 @@ class Engine:
             UsageError: a path does not exist, or there is nothing to index.
             LibraryLockedError: another process is writing, and `options.wait` is not set.
         """
-        from indexer.changes import Target, find_targets
+        from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
 
         options = options or IndexOptions()
-        with self._library.writing(wait=options.wait):
+        with self._library.writing(wait=options.wait, cancel=cancel):
+            unreachable: list[str] = []
             if paths:
                 targets = find_targets(self._library, [os.fspath(path) for path in paths])
-                unreachable = []
             else:
-                roots = self._library.store.roots()
-                targets = [Target(id, path, "") for id, path in roots.items() if os.path.isdir(path)]
-                unreachable = [path for path in roots.values() if not os.path.isdir(path)]
-                if not targets:
+                targets, unreachable = known_targets(self._library)
+                if not targets and unreachable:
                     raise UsageError(
-                        "there is nothing to index yet: name a folder, for example: mmsearch index ./media"
-                        if not roots
-                        else f"none of the library's folders can be reached: {', '.join(roots.values())}"
+                        f"none of the library's folders can be reached: {', '.join(unreachable)}; if one was moved, "
+                        "say so with: mmsearch move OLD NEW"
                     )
-            with self._encoding:
-                report = run(self._library, self.encoder, targets, options, on_progress=on_progress, cancel=cancel)
-            report.unreachable = unreachable
+                if not targets:
+                    raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
+            encoder = _Shared(self.encoder, self._encoding)
+            report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
+            report.unreachable += unreachable
             return report
 
     def remove(self, path: str | os.PathLike[str]) -> Removed:
@@ -171,15 +172,16 @@ class Engine:
         Raises:
             UsageError: the library holds nothing there.
         """
-        place = os.path.realpath(os.path.expanduser(os.fspath(path)))
         with self._library.writing():
-            removed = Removed(0, 0)
-            for root_id, root in self._library.store.roots().items():
-                scope = "" if relative_to(root, place) is not None else relative_to(place, root)
-                if scope is not None:
-                    gone = self._library.store.remove(root_id, scope)
-                    removed = Removed(removed.files + gone.files, removed.segments + gone.segments)
-            if not removed.files:
+            removed, known = Removed(0, 0), False
+            for place in _spellings(os.fspath(path)):
+                for root_id, root in self._library.store.roots().items():
+                    scope = "" if relative_to(root, place) is not None else relative_to(place, root)
+                    if scope is not None:
+                        known = known or not scope
+                        gone = self._library.store.remove(root_id, scope)
+                        removed = Removed(removed.files + gone.files, removed.segments + gone.segments)
+            if not removed.files and not known:
                 raise UsageError(f"the library holds nothing at {path}; see what it holds with: mmsearch status")
             self._library.save_indexes()
         return removed
@@ -202,7 +204,10 @@ class Engine:
                 raise UsageError(f"there is no folder at {new}; move it there first, then say so")
             for other in roots:
                 if other != old_path and (relative_to(other, new_path) or relative_to(new_path, other)) is not None:
-                    raise UsageError(f"{new} overlaps with {other}, which the library holds already")
+                    raise UsageError(
+                        f"{new} overlaps with {other}, which the library holds already; forget the files that were "
+                        f"at the old place with: mmsearch remove {old}"
+                    )
             return self._library.store.move_root(old_path, new_path) or 0
 
     def verify(self) -> VerifyReport:
@@ -229,22 +234,36 @@ class Engine:
             UsageError: the query is empty or too long, or a folder in `within` is not in the library.
             EmptyLibraryError: nothing has been indexed yet.
         """
+        if isinstance(kinds, str) or isinstance(within, str):
+            raise UsageError("kinds and within are lists, for example kinds=['image'], within=['media/2024']")
         if isinstance(query, str):
             query = Query.of_text(query, k=k, kinds=tuple(kinds), within=tuple(within))
         generation = self._library.store.generation()
         if generation is None or self._library.store.is_empty(generation[0]):
-            raise EmptyLibraryError(f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER")
+            writer = self._library.writer()
+            raise EmptyLibraryError(
+                f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"
+                if writer
+                else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
+            )
         generation_id, spec = generation
         wanted = Filter(query.kinds, self._places(query.within) if query.within else None)
         vectors = self._encode(query, spec)
         store = self._library.store
         allowed = {channel: admitted(store, generation_id, channel, wanted) for channel in vectors}
-        return self._nearest(query.k, vectors, allowed, wanted)
+        best = self._nearest(query.k, vectors, allowed, wanted)
+        # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
+        scored: dict[int, float] = {}
+        for channel, vector in vectors.items():
+            ids, stored = segments_of(store, generation_id, channel, best)
+            scored.update(zip(ids.tolist(), (stored @ vector[0]).tolist() if len(ids) else (), strict=True))
+        found = describe(store, list(scored), wanted)
+        return rank((scored[id], segment) for id, segment in found.items())[: query.k]
 
     def _nearest(
-        self, k: int, vectors: dict[Channel, Vectors], allowed: dict[Channel, np.ndarray | None], wanted: Filter
-    ) -> list[Hit]:
-        """The k best files. Segments are fetched in growing numbers until no unseen one could change the answer."""
+        self, k: int, vectors: dict[Channel, Vectors], allowed: dict[Channel, Ids | None], wanted: Filter
+    ) -> list[int]:
+        """The contents of the k best files. Segments are fetched in growing numbers until no unseen one can matter."""
         depth = max(64, 8 * k)
         while True:
             scored: dict[int, float] = {}
@@ -255,9 +274,10 @@ class Engine:
                 if ids.shape[1] == depth:
                     unseen = max(unseen, float(scores[0, -1]))
             found = describe(self._library.store, list(scored), wanted)
-            hits = rank((scored[id], segment) for id, segment in found.items())
-            if unseen == -np.inf or (len(hits) >= k and hits[k - 1].score >= unseen):
-                return hits[:k]
+            by_file = rank((scored[id], segment) for id, segment in found.items())
+            if unseen == -np.inf or (len(by_file) >= k and by_file[k - 1].score > unseen + _ROUNDING):
+                content_of = {segment.paths[0]: segment.content_id for segment in found.values()}
+                return [content_of[hit.path] for hit in by_file[:k]]
             depth *= 4
 
     def _encode(self, query: Query, spec: ModelSpec) -> dict[Channel, Vectors]:
@@ -286,13 +306,21 @@ class Engine:
         roots = self._library.store.roots()
         places: list[Place] = []
         for folder in folders:
-            place = os.path.realpath(os.path.expanduser(folder))
-            inside = [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
-            holds = [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
+            inside, holds = [], []
+            for place in _spellings(folder):
+                inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
+                holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
             if not inside and not holds:
                 raise UsageError(f"{folder} lies in none of the library's folders: {', '.join(roots.values())}")
+            if any(scope and not os.path.exists(place) and not self._knows(id, scope) for id, scope in inside):
+                raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
             places += inside or holds
         return tuple(places)
+
+    def _knows(self, root_id: int, scope: str) -> bool:
+        directory, _, name = scope.rpartition("/")
+        store = self._library.store
+        return bool(store.directories(root_id, scope)) or name in store.known_in(root_id, directory)
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
@@ -302,7 +330,49 @@ class Engine:
             path=self.path,
             spec=None if generation is None else generation[1],
             counts=count(self._library.store, generation_id),
-            database_bytes=sum(file.stat().st_size for file in self.path.glob("library.sqlite*")),
-            index_bytes=sum(file.stat().st_size for file in self.path.glob("index/*.faiss")),
+            database_bytes=_bytes_of(self.path.glob("library.sqlite*")),
+            index_bytes=_bytes_of(self.path.glob("index/*.faiss")),
             troubles=tuple(troubles(self._library.store, generation_id)),
         )
+
+
+class _Shared:
+    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
+
+    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
+        self._encoder = encoder
+        self._turn = turn
+        self.spec = encoder.spec
+        self.prepare = encoder.prepare
+        self.count_tokens = encoder.count_tokens
+
+    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
+        with self._turn:
+            return self._encoder.encode(tower, prepared)
+
+    def transcribe(self, audio: AudioSample) -> list[TextSample]:
+        with self._turn:
+            return self._encoder.transcribe(audio)
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{os.fspath(path)}: {error}") from error
+
+
+def _spellings(path: str) -> list[str]:
+    """A place as it is written, made absolute, and as it really is: files found through a link keep the link's name."""
+    if not path:
+        raise UsageError('the path is empty; name a file or folder ("." for this one)')
+    place = os.path.expanduser(path)
+    return list(dict.fromkeys([os.path.abspath(place), os.path.realpath(place)]))
+
+
+def _bytes_of(files: Iterable[Path]) -> int:
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # SQLite's log comes and goes
+            total += file.stat().st_size
+    return total

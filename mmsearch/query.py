@@ -41,4 +41,8 @@ class Query:
             raise UsageError(
                 'the query is empty; say what to look for, for example: mmsearch query "a dog in the park"'
             )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(f"the query is not valid UTF-8 text: {text!r}") from error
         return cls("text", TextSample(text.strip()), k, kinds, within)

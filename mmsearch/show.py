@@ -19,7 +19,10 @@ _CLOSE = 0.1  # further moments are shown when they score nearly as well as the 
 
 def path(value: str) -> str:
     """A path for a person's eyes: relative to where they are when that is shorter, safe for a terminal."""
-    here = os.getcwd().rstrip(os.sep) + os.sep
+    try:
+        here = os.getcwd().rstrip(os.sep) + os.sep
+    except FileNotFoundError:  # where they are was deleted
+        return clean(value)
     return clean(value[len(here) :] if value.startswith(here) else value)
 
 
@@ -119,10 +122,13 @@ def report(done: IndexReport) -> Iterator[str]:
         yield f"  {many(done.missing, 'file')} gone from disk, kept until: mmsearch index --prune"
     if done.pruned:
         yield f"  {many(done.pruned, 'file')} gone from disk forgotten"
+    if done.other + done.skipped:
+        yield f"  {many(done.other + done.skipped, 'file')} of no kind that mmsearch reads"
     if done.ignored:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
-        yield f"  {path(root)} cannot be reached; what is known of its files is kept"
+        yield f"  {path(root)} is not there or empty now; what is known of its files is kept. If it was moved: "
+        yield "    mmsearch move OLD NEW; if it is gone for good: mmsearch remove OLD"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial

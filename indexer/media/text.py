@@ -60,6 +60,10 @@ def read_bytes(path: Path, settings: DecodeSettings) -> bytes:
     return path.read_bytes()
 
 
+_ENOUGH_TO_TELL = 8
+"""Bytes that are not ASCII, from which on another encoding than Western Europe's may be guessed."""
+
+
 def read_text(path: Path, settings: DecodeSettings, problems: list[str]) -> str:
     r"""The text of a file in whatever encoding, with line ends as "\n"."""
     return decode(read_bytes(path, settings), problems).replace("\r\n", "\n").replace("\r", "\n")
@@ -78,6 +82,8 @@ def decode(data: bytes, problems: list[str]) -> str:
     if encoding == "utf-8" and damaged * 100 >= sum(byte > 127 for byte in data[:_GUESSED_BYTES]):
         from charset_normalizer import from_bytes
 
+        if sum(byte > 127 for byte in data) < _ENOUGH_TO_TELL:
+            return data.decode("cp1252", "replace")  # a few accents tell nothing; this is the likeliest by far
         begin = max(0, where - _GUESSED_BYTES // 2)  # around what is not ASCII: the rest tells nothing
         best = from_bytes(data[begin : begin + _GUESSED_BYTES]).best()
         if best is not None:

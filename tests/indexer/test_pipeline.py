@@ -10,9 +10,10 @@ import threading
 import numpy as np
 import pytest
 
+import indexer.pipeline
 from indexer.testing import FakeEncoder
 from indexer.types import CHANNELS
-from mmsearch import Engine, IndexOptions, LibraryLockedError, UsageError, WeightsError
+from mmsearch import Engine, IndexOptions, LibraryError, LibraryLockedError, UsageError, WeightsError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -142,7 +143,7 @@ def test_a_vanished_file_is_kept_but_not_shown_until_it_is_back_or_pruned(
     assert encoder.encoded["image"] == encoded["image"]
     shutil.rmtree(media / "sub")
     report = engine.index(options=IndexOptions(prune=True))
-    assert (report.missing, report.pruned) == (1, 1)
+    assert (report.missing, report.pruned) == (0, 1)
     assert engine.status().counts.missing == 0
     assert len(snapshot(engine)) == 1
 
@@ -417,3 +418,201 @@ with Engine.open(library, model=FakeEncoder()) as engine:
 
 def test_all_channels_of_the_fake_are_known():
     assert {channel for channel, _ in FakeEncoder().spec.channels} <= set(CHANNELS)
+
+
+def test_renumbered_files_end_up_with_the_right_contents_in_one_run(engine, encoder, media):
+    """Each name takes the content of its neighbour: a content must outlive the moment when no file holds it."""
+    for n in range(150):
+        (media / f"{n:04}.txt").write_text("cat " * (n % 15 + 1) + f"dog {n}")
+    engine.index(media, options=IndexOptions(commit_files=2))
+    encoded = encoder.encoded["text"]
+    for n in reversed(range(150)):
+        (media / f"{n:04}.txt").rename(media / f"{n + 1:04}.txt")
+    (media / "0000.txt").write_text("bird")
+    report = engine.index(media, options=IndexOptions(commit_files=2))
+    assert report.failed == 0
+    assert encoder.encoded["text"] == encoded + 1
+    assert engine.query("bird", k=1)[0].path.endswith("0000.txt")
+    assert engine.verify().problems == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_tried_again(engine, media, make, monkeypatch):
+    path = make.image(media / "a.png", RED)
+    original = indexer.pipeline.open_media
+
+    def change_first(*args, **kwargs):
+        make.image(path, BLUE, BLUE, BLUE, BLUE)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(indexer.pipeline, "open_media", change_first)
+    report = engine.index(media)
+    assert (report.added, report.failed) == (0, 1)
+    assert "changed while it was read" in report.failures[0].reason
+    monkeypatch.undo()
+    assert engine.index(media).failed == 0
+    assert engine.query("blue")[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_copies_of_a_file_that_vanishes_are_tried_again(engine, media, make, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        make.image(media / name, RED)
+    original = indexer.pipeline.open_media
+
+    def vanish_first(path, *args, **kwargs):
+        path.unlink()
+        monkeypatch.undo()
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(indexer.pipeline, "open_media", vanish_first)
+    engine.index(media)
+    engine.index(media)
+    (hit,) = engine.query("red")
+    assert len(hit.copies) == 1
+    assert engine.status().troubles == ()
+
+
+@pytest.mark.parametrize("line", ["!", "\\", "foo\\", "[z-a]"])
+def test_a_bad_line_in_an_ignore_file_is_passed_over(engine, media, make, line):
+    make.image(media / "a.png", RED)
+    make.image(media / "b.png", GREEN)
+    (media / ".gitignore").write_text(f"{line}\nb.png\n")
+    assert engine.index(media).added == 1
+
+
+def test_a_file_from_the_far_future_is_indexed(engine, media, make):
+    os.utime(make.image(media / "a.png", RED), (1.1e10, 1.1e10))
+    assert engine.index(media).added == 1
+    assert engine.index(media).unchanged == 1
+
+
+def test_one_file_that_was_named_does_not_bring_its_neighbours_in(engine, media, make):
+    make.image(media / "a.png", RED)
+    make.image(media / "b.png", GREEN)
+    assert engine.index(media / "a.png").added == 1
+    report = engine.index()
+    assert (report.added, report.unchanged) == (0, 1)
+    assert engine.index(media).added == 1
+    assert engine.index().unchanged == 2
+
+
+def test_what_was_named_by_itself_outlives_a_wider_run(engine, media, make):
+    make.image(media / ".hidden" / "a.png", RED)
+    make.image(media / "ignored" / "b.png", GREEN)
+    make.image(media / "c.png", BLUE)
+    (media / ".gitignore").write_text("ignored\n")
+    assert engine.index(media / ".hidden", media / "ignored").added == 2
+    report = engine.index(media)
+    assert (report.added, report.missing) == (1, 0)
+    assert engine.index().unchanged == 3
+    assert engine.index(media / ".hidden", media).unchanged == 2
+    (media / ".hidden" / "a.png").unlink()
+    assert engine.index().missing == 1
+
+
+def test_an_empty_mount_point_is_not_taken_for_files_that_are_gone(engine, media, make):
+    make.image(media / "a.png", RED)
+    engine.index(media)
+    media.rename(media.parent / "unplugged")
+    media.mkdir()
+    report = engine.index(media, options=IndexOptions(prune=True))
+    assert (report.unreachable, report.missing, report.pruned) == ([str(media.resolve())], 0, 0)
+    media.rmdir()
+    (media.parent / "unplugged").rename(media)
+    assert engine.index(media).unchanged == 1
+
+
+def test_links_into_a_hidden_store_are_the_way_to_its_files(engine, media, make):
+    """As git-annex keeps them."""
+    make.image(media / ".git" / "annex" / "k1.png", RED)
+    (media / "holiday.png").symlink_to(media / ".git" / "annex" / "k1.png")
+    assert engine.index(media).added == 1
+    assert engine.query("red")[0].path.endswith("holiday.png")
+
+
+def test_files_behind_a_link_can_be_filtered_and_removed_by_the_name_of_the_link(engine, media, make, tmp_path):
+    make.image(tmp_path / "outside" / "a.png", RED)
+    (media / "linked").symlink_to(tmp_path / "outside")
+    engine.index(media)
+    assert len(engine.query("red", within=[str(media / "linked")])) == 1
+    assert engine.remove(media / "linked").files == 1
+
+
+def test_counts_tell_touched_moved_and_pruned_apart(engine, media, make):
+    for n in range(3):
+        make.image(media / f"{n}.png", (n, 1, 0))
+    engine.index(media)
+    os.utime(media / "0.png", (5, 5))
+    (media / "1.png").rename(media / "moved.png")
+    (media / "2.png").unlink()
+    report = engine.index(media)
+    assert (report.unchanged, report.changed, report.linked, report.moved, report.missing) == (1, 0, 1, 1, 1)
+    report = engine.index(media, options=IndexOptions(prune=True))
+    assert (report.missing, report.pruned) == (0, 1)
+
+
+def test_queries_are_answered_while_an_index_run_goes_on(tmp_path, media, make):
+    make.image(media / "first.png", RED)
+    with Engine.open(tmp_path / "library", model=FakeEncoder(seconds_per_batch=0.05)) as engine:
+        engine.index(media)
+        for n in range(100):
+            make.image(media / f"{n}.png", (n, 1, 0))
+        run = threading.Thread(target=engine.index, args=[media], kwargs={"options": IndexOptions(batch_size=2)})
+        run.start()
+        answered = 0
+        while run.is_alive():
+            engine.query("red", k=1)
+            answered += 1
+        run.join()
+    assert answered > 5
+
+
+def test_ties_are_broken_by_path_whatever_the_number_asked_for(engine, media):
+    for name in "zyxa":
+        (media / name).mkdir()
+        for n in range(60):
+            (media / name / f"{n:03}.txt").write_text(f"cat {'dog ' * 1}{name * (n + 1)}")
+        engine.index(media / name)
+    everything = [hit.path for hit in engine.query("cat dog", k=1000)]
+    assert len(everything) == 240
+    for k in (1, 5, 50):
+        assert [hit.path for hit in engine.query("cat dog", k=k)] == everything[:k]
+
+
+def test_moments_do_not_depend_on_how_many_files_are_asked_for(engine, media, make):
+    make.tones(media / "talk.wav", ["cat", None, "dog", None, "sea", None, "tree"])
+    for n in range(200):
+        (media / f"{n}.txt").write_text(f"cat {n}")
+    engine.index(media)
+    one = engine.query("cat", k=1)[0]
+    assert one == engine.query("cat", k=150)[0]
+    assert [moment.score for moment in one.moments] == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_a_filter_or_a_missing_file_does_not_make_a_query_read_all_files_for_each_segment(engine, media):
+    """Held to the plan that SQLite makes, not to a clock."""
+    from sqlalchemy import event
+
+    for n in range(50):
+        (media / f"{n}.txt").write_text(f"cat {n}")
+    engine.index(media)
+    (media / "3.txt").unlink()
+    engine.index(media)
+    statements = []
+    bind = engine._library.store._engine
+    event.listen(bind, "before_cursor_execute", lambda *args: statements.append((args[2], args[3])))
+    engine.query("cat", kinds=["text"])
+    plans = []
+    with bind.connect() as connection:
+        for statement, parameters in list(statements):
+            if statement.startswith("SELECT"):
+                rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                plans.append(" / ".join(str(row[3]) for row in rows))
+    assert any("LIST SUBQUERY" in plan for plan in plans)
+    assert not any("CORRELATED" in plan for plan in plans)
+
+
+def test_a_closed_engine_says_so(tmp_path):
+    engine = Engine.open(tmp_path / "library", model=FakeEncoder())
+    engine.close()
+    with pytest.raises(LibraryError, match="was closed"):
+        engine.query("red")

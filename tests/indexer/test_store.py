@@ -4,7 +4,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from indexer.errors import LibraryDamagedError, LibraryVersionError
 from indexer.migrations import STEPS
-from indexer.records import FilePlace, NewContent, NewSegment, Outcome
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome, Position
 from indexer.schema import FAILED, MISSING, PRESENT, Base
 from indexer.store import Store
 from indexer.testing import FakeEncoder
@@ -111,18 +111,20 @@ def test_copies_share_one_content(store, generation):
 def test_a_changed_file_replaces_its_segments_and_ids_are_never_used_again(store, generation):
     root, _ = store.add_root("/a")
     store.write(generation, [Outcome(place(root, "x.jpg"), content("old", 0, 1))])
-    assert store.position(generation, "visual") == (2, 2, 0)
+    assert store.position(generation, "visual") == Position(2, 2, 0, None)
     store.write(generation, [Outcome(place(root, "x.jpg", size=9), content("new", 5))])
+    assert store.drop_orphans() == 2
     ids, vectors = stored(store, generation)
     assert ids == [3]
     np.testing.assert_array_equal(vectors, [axis(5)])
-    assert store.position(generation, "visual") == (3, 1, 2)
+    assert store.position(generation, "visual") == Position(3, 1, 2, None)
 
 
 def test_a_file_that_goes_bad_loses_its_segments_and_keeps_its_reason(store, generation):
     root, _ = store.add_root("/a")
     store.write(generation, [Outcome(place(root, "x.jpg"), content("d", 0))])
     store.write(generation, [Outcome(place(root, "x.jpg", size=2), None, FAILED, "truncated")])
+    store.drop_orphans()
     assert stored(store, generation)[0] == []
     assert store.known_in(root, "")["x.jpg"].state == FAILED
 

@@ -175,7 +175,7 @@ def test_remove_move_and_verify(run, media, tmp_path):
     assert (code, out.splitlines()[-1]) == (0, "Everything agrees.")
     (tmp_path / "moved" / "red.png").unlink()
     code, out, _ = run("verify")
-    assert (code, "1 indexed files are not on disk" in out) == (3, True)
+    assert (code, "indexed files not on disk: 1" in out) == (3, True)
 
 
 def test_reports_as_json(run, media):
@@ -188,6 +188,7 @@ def test_reports_as_json(run, media):
 
 
 def test_quiet_prints_nothing(run, media):
+    assert run("index", "media", "--quiet") == (0, "", "mmsearch: 1 file failed: see mmsearch status --failed\n")
     assert run("index", "media", "--quiet") == (0, "", "")
 
 
