@@ -40,11 +40,11 @@ demo: $(INSTALLED) ## install, index the media in examples/, and search them
 	@mkdir -p .demo
 	$(MMSEARCH) index examples/media
 	@echo
-	$(MMSEARCH) query "a cup of coffee"
+	$(MMSEARCH) query "a cup of coffee" -k 3
 	@echo
-	$(MMSEARCH) query "a cat"
+	$(MMSEARCH) query "a cat" -k 3
 	@echo
-	$(MMSEARCH) query "do I need an umbrella tonight?"
+	$(MMSEARCH) query "do I need an umbrella tonight?" -k 3
 
 .PHONY: test
 test: $(INSTALLED_DEV) ## run the tests
