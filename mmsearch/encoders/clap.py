@@ -21,7 +21,7 @@ from indexer.errors import ModelError
 from indexer.types import AudioSample, TowerSpec, Vectors
 from mmsearch.encoders.precision import choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
-from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower, token_limit
+from mmsearch.encoders.transformers_half import LOADING, Half, HalfClass, TransformersTextTower, token_limit
 
 SPACE = "clap"
 AUDIO = HalfClass("ClapAudioModelWithProjection", "audio_config", "audio_embeds")
@@ -49,8 +49,8 @@ _DEFAULTS: dict[str, Any] = {
     "padding": "repeatpad",
 }
 
-# Not larger_clap_music_and_speech, which is another.
-_COLLAPSED = re.compile(r"larger_clap_music(?!_and_speech)")
+# The last part of a path or of a repository's name. Not larger_clap_music_and_speech, which is another.
+_COLLAPSED = re.compile(r"larger_clap_music(?!_and_speech)[^/\\]*[/\\]*$")
 
 Spectrogram = NDArray[np.float32]
 
@@ -62,7 +62,10 @@ def clap_towers(source: str, *, precision: str | None = None) -> tuple[ClapAudio
     """
     _refuse_collapsed(source)
     checkpoint = open_checkpoint(source, ("clap",))
-    _refuse_collapsed(checkpoint.folder.resolve().name, str(checkpoint.config.get("_name_or_path", "")))
+    place = checkpoint.folder.resolve()
+    # In the hub's cache, the name is that of the folder around "snapshots".
+    cached = str(place.parents[1]) if place.parent.name == "snapshots" else ""
+    _refuse_collapsed(str(place), cached, str(checkpoint.config.get("_name_or_path", "")))
     dim = int(checkpoint.config.get("projection_dim", 512))
     text = checkpoint.config.get("text_config") or {}
     # RoBERTa counts positions from the one after the padding token's.
@@ -152,7 +155,8 @@ class ClapAudioTower:
     @cached_property
     def _filters(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """A Hann window (fft_window_size,), and the mel filters (frequencies, mel bins) that the checkpoint wants."""
-        from transformers.audio_utils import mel_filter_bank, window_function
+        with LOADING:
+            from transformers.audio_utils import mel_filter_bank, window_function
 
         settings = self._settings
         # As ClapFeatureExtractor chooses: torchaudio's filters for checkpoints with fusion, librosa's for others.

@@ -163,6 +163,8 @@ def _hub_folder(source: str) -> Path:
             return cached
     except LocalEntryNotFoundError:
         pass  # never fetched
+    except ValueError as error:
+        raise ModelError(f"{source!r} is no name of a hub repository: {error}") from error
     return fetch(repository, revision or None, DESCRIPTIONS)
 
 

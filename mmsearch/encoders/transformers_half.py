@@ -27,7 +27,18 @@ TEXTS_PER_CHUNK = 8
 # Buffers that transformers makes anew, and that older checkpoints may lack.
 _MADE_ANEW = ("position_ids", "token_type_ids", "num_batches_tracked", "relative_position_index")
 
-_LOADING = threading.Lock()
+# A tokenizer's words lie in one of these.
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+
+LOADING = threading.Lock()
+"""Held to import transformers and to load from it: it imports its parts late, and changes settings of the process."""
 
 TokenIds = NDArray[np.int64]
 
@@ -80,12 +91,12 @@ class Half:
     @cached_property
     def _model(self) -> Any:
         files = self.checkpoint.weight_files()
-        import torch
-        import transformers
-
-        kind = getattr(transformers, self._half.name)
         try:
-            with _LOADING, _quiet():
+            with LOADING, _quiet():
+                import torch
+                import transformers
+
+                kind = getattr(transformers, self._half.name)
                 whole = transformers.AutoConfig.from_pretrained(self.checkpoint.folder, local_files_only=True)
                 config = getattr(whole, self._half.config)
                 if hasattr(whole, "projection_dim"):
@@ -183,11 +194,14 @@ class TransformersTextTower:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
         folder = self._half.checkpoint.folder
         try:
-            with _LOADING, _quiet():
+            if not any((folder / name).is_file() for name in _VOCABULARIES):
+                # Else transformers makes one without any words, and says nothing.
+                raise FileNotFoundError(f"there is none of {', '.join(_VOCABULARIES)}")
+            with LOADING, _quiet():
+                from transformers import AutoTokenizer
+
                 return AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises whatever the files make it stumble over
             text = " ".join(str(error).split()) or type(error).__name__
