@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError
 from indexer.types import AudioSample, TowerSpec, Vectors
-from mmsearch.encoders.precision import choose_precision
+from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
 from mmsearch.encoders.transformers_half import LOADING, Half, HalfClass, TransformersTextTower, token_limit
 
@@ -104,6 +104,11 @@ class ClapAudioTower:
     def fingerprint(self) -> str:
         """Changes with the checkpoint's weights and files, the precision, and what this code does to a window."""
         return self._half.checkpoint.fingerprint("audio", PREPROCESSING_VERSION, self._half.precision)
+
+    @property
+    def precision(self) -> Precision:
+        """The number type that it computes in."""
+        return self._half.precision
 
     @property
     def sample_rate(self) -> int:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from indexer.errors import ModelError
 from indexer.types import ImageSample, TowerSpec, Vectors
-from mmsearch.encoders.precision import choose_precision
+from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
 from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower, token_limit
 
@@ -142,6 +142,11 @@ class ClipImageTower:
     def fingerprint(self) -> str:
         """Changes with the checkpoint's weights and files, the precision, and what this code does to a picture."""
         return self._half.checkpoint.fingerprint("image", PREPROCESSING_VERSION, self._half.precision)
+
+    @property
+    def precision(self) -> Precision:
+        """The number type that it computes in."""
+        return self._half.precision
 
     @property
     def image_side(self) -> int:

@@ -154,6 +154,11 @@ class TransformersTextTower:
         return self._half.checkpoint.fingerprint("text", self._version, self._half.precision, padding)
 
     @property
+    def precision(self) -> Precision:
+        """The number type that it computes in."""
+        return self._half.precision
+
+    @property
     def max_tokens(self) -> int:
         """How many tokens it reads, its special ones included."""
         return self._max_tokens

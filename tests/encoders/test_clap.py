@@ -184,6 +184,7 @@ def test_bfloat16_agrees_with_float32(folder):
         assert rough.dtype == np.float32
         assert np.min(np.sum(exact * rough, axis=1)) > 0.999
         assert whole.fingerprint != half.fingerprint
+        assert half.precision == "bfloat16"
 
 
 def test_long_texts_are_cut_where_upstream_cuts_them(folder):

@@ -213,6 +213,7 @@ def test_bfloat16_agrees_with_float32(folder):
         rough = half.encode([half.prepare(sample) for sample in samples])
         assert np.min(np.sum(exact * rough, axis=1)) > 0.999
         assert whole.fingerprint != half.fingerprint
+        assert half.precision == "bfloat16"
 
 
 def test_texts_are_padded_and_cut_as_in_training(folder, family):
