@@ -5,13 +5,11 @@ open_clip: https://github.com/mlfoundations/open_clip (MIT). The weights have li
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import threading
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
+from mmsearch.encoders.open_clip_network import brief, build, load
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
@@ -179,8 +178,8 @@ class _Model:
     def network(self) -> Any:
         """open_clip's own module, with the weights, for inference."""
         path = self.source.weights()
-        network = _build(self.source)
-        _load(network, path, exact=self.source.tag is None)
+        network = build(self.source)
+        load(network, path, exact=self.source.tag is None)
         # All of it, not by autocast: casting between layers takes the gain away again.
         return network.eval().requires_grad_(False).to(self.dtype)
 
@@ -201,63 +200,9 @@ class _Model:
             )
         except Exception as error:  # transformers raises whatever the files make it stumble over
             raise WeightsError(
-                f"the tokenizer {where!r} of open_clip:{self.source.name} cannot be loaded ({_short(error)}); put"
+                f"the tokenizer {where!r} of open_clip:{self.source.name} cannot be loaded ({brief(error)}); put"
                 " tokenizer.json and tokenizer_config.json beside the weights, or connect to the network"
             ) from error
-
-
-def _build(source: Source) -> Any:
-    """The network of a configuration, without weights: open_clip.create_model, short of the loading."""
-    import open_clip
-
-    config = copy.deepcopy(source.config)
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    # Else open_clip would fetch weights for parts of the model, which the checkpoint then replaces.
-    if "timm_model_name" in vision:
-        vision["timm_model_pretrained"] = False
-    if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
-    own_text = config.pop("custom_text", False) or "hf_model_name" in text
-    kind: Any = open_clip.CLIP
-    if own_text:
-        kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
-    try:
-        return kind(**config)
-    except Exception as error:  # a wrong value ends in whatever the layer that gets it raises
-        raise ModelError(
-            f"open_clip cannot build open_clip:{source.name} ({_short(error)}); is it a newer format?"
-        ) from error
-
-
-def _load(network: Any, path: Path, *, exact: bool) -> None:
-    """Read a file of weights into a network.
-
-    With `exact`, nothing is fitted: open_clip would stretch position embeddings of another picture size without a word.
-    """
-    import open_clip
-
-    from mmsearch.encoders.checkpoint import check_safetensors
-
-    if path.suffix == ".safetensors":
-        shapes = check_safetensors(path)
-        wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        others = [
-            f"{name} has shape {shapes[name]}, expected {wanted[name]}"
-            for name in wanted
-            if name in shapes and shapes[name] != wanted[name] and not name.startswith("logit_")
-        ]
-        if others and exact:
-            raise WeightsError(
-                f"{path} holds the weights of another architecture ({len(others)} tensors differ): {others[0]};"
-                " name the architecture that they were made with"
-            )
-    try:
-        open_clip.load_checkpoint(network, str(path), strict=True, weights_only=True)
-    except Exception as error:  # missing keys, shapes, pickles of other things: each raises something of its own
-        raise WeightsError(
-            f"{path} cannot be loaded as {type(network).__name__} of open_clip: {_short(error)}; expected the weights"
-            " of exactly this architecture, as safetensors or as a pickle of nothing but tensors"
-        ) from error
 
 
 def _unit(features: torch.Tensor) -> Vectors:
@@ -275,8 +220,3 @@ def _stacked(parts: Sequence[Vectors], spec: TowerSpec) -> Vectors:
             f"the network gives vectors of {vectors.shape[1]} numbers, and its configuration says {spec.dim}"
         )
     return vectors
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]} ..."

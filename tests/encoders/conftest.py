@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,12 +13,12 @@ import pytest
 class TinyOpenClip:
     """Networks of open_clip, and the folders that it saves them in."""
 
-    CONFIG: dict[str, Any] = {
+    CONFIG: ClassVar[dict[str, Any]] = {
         "embed_dim": 48,
         "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
     }
-    PREPROCESS: dict[str, Any] = {
+    PREPROCESS: ClassVar[dict[str, Any]] = {
         "mean": [0.4, 0.45, 0.5],
         "std": [0.2, 0.25, 0.3],
         "interpolation": "bilinear",
@@ -43,7 +43,7 @@ class TinyOpenClip:
         kwargs = copy.deepcopy(config)
         kind = open_clip.CustomTextCLIP if kwargs.pop("custom_text", False) else open_clip.CLIP
         made = kind(**kwargs)
-        # As they come, a random network's vectors of any two inputs are almost the same: larger weights tell them apart.
+        # As it comes, a random network gives any two inputs almost the same vector: larger weights tell them apart.
         with torch.no_grad():
             for name, value in made.named_parameters():
                 if value.ndim > 1 and "embedding" not in name:
@@ -67,3 +67,33 @@ class TinyOpenClip:
 def tiny() -> type[TinyOpenClip]:
     """Tiny checkpoints of open_clip: `tiny.save(folder)`."""
     return TinyOpenClip
+
+
+def _save_clap(folder: Path) -> Path:
+    """A random CLAP of half a million bytes, in the format of save_pretrained."""
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor, RobertaTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "b", "Ġ"]
+    tokenizer = RobertaTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[], model_max_length=24)
+    ClapProcessor(ClapFeatureExtractor(truncation="rand_trunc"), tokenizer).save_pretrained(folder)
+    text = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text |= {"intermediate_size": 48, "max_position_embeddings": 34}
+    audio = {"patch_embeds_hidden_size": 8, "hidden_size": 64, "depths": [1, 1, 1, 1], "enable_fusion": False}
+    torch.manual_seed(0)
+    config = ClapConfig(
+        text_config=text,
+        audio_config={**audio, "num_attention_heads": [1, 2, 2, 4]},
+        projection_dim=16,
+        initializer_factor=20.0,
+    )
+    ClapModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_clap(tmp_path: Path) -> Path:
+    """The folder of a tiny CLAP."""
+    return _save_clap(tmp_path / "tiny_clap")

@@ -305,6 +305,33 @@ def test_a_library_is_made_with_a_local_model_and_opened_again_without_naming_it
             engine.query("cat " * 30)
 
 
+def test_pictures_and_sounds_have_a_part_each(tmp_path, tiny, tiny_clap, media, make):
+    make.tones(media / "tones.wav", ["cat", "dog"] * 9)
+    folder = tiny.save(tmp_path / "tiny")
+    name = f"open_clip:{folder}+clap:{tiny_clap}"
+    with Engine.open(tmp_path / "library", model=name) as engine:
+        report = engine.index(media)
+        assert (report.added, report.failed) == (5, 0)
+    with Engine.open(tmp_path / "library") as engine:
+        spec = engine.status().spec
+        assert spec.name == name
+        assert [channel for channel, _ in spec.channels] == ["visual", "sound", "speech", "text"]
+        assert (spec.sample_rate, spec.window_seconds, spec.hop_seconds) == (48_000, 10.0, 5.0)
+        (hit,) = engine.query("a b", kinds=["audio"])
+        spans = {(moment.start_seconds, moment.end_seconds) for moment in hit.moments if moment.channel == "sound"}
+        # 18 s: windows from 0, 5 and 10 s on, the last of them cut short by the end.
+        assert spans <= {(0, 10), (5, 15), (10, 18)}
+        assert len(engine._library.index("sound")) == 3
+        assert len(engine.query("a b", kinds=["image"])) == 3
+    pixels = [ImageSample(np.full((32, 32, 3), n, np.uint8)) for n in (10, 200)]
+    alone, both = load_encoder(f"open_clip:{folder}"), load_encoder(name)
+    tower = both.spec.tower_of("visual")
+    np.testing.assert_array_equal(
+        *(each.encode(tower, [each.prepare(tower, sample) for sample in pixels]) for each in (alone, both))
+    )
+    assert alone.spec.fingerprint != both.spec.fingerprint
+
+
 def test_a_library_takes_no_other_model(tmp_path, tiny, media):
     library = tmp_path / "library"
     folder, other = tiny.save(tmp_path / "tiny"), tiny.save(tmp_path / "other", seed=1)
