@@ -43,8 +43,8 @@ STRIP_RATIO = 8
 class Family:
     """One architecture of transformers: its two halves, and what its configuration means.
 
-    `dim` and `positions` read the number of dimensions and of text positions from config.json. `padded`: texts are
-    padded to all positions, as in training. `processor`: the image processor's defaults. `versions`: its class names.
+    `dim` reads the number of dimensions from config.json; `positions` of text, where it says none. `padded`: texts are
+    brought to what SigLIP was trained on. `processor`: the image processor's defaults. `versions`: its class names.
     """
 
     image: HalfClass

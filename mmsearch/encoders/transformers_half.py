@@ -130,7 +130,9 @@ class Half:
 class TransformersTextTower:
     """Texts, tokenized as the checkpoint's own tokenizer does. Tokenizer and weights load on first use.
 
-    With `padded`, every text is padded to `max_tokens`, as the model was trained; without, texts of one
+    With `padded`, every text is brought to what SigLIP was trained on: lower case, padded on the right to `max_tokens`,
+    with no mask, so that the model sees the padding. Tokenizers of SigLIP 2 do not do all of that by themselves, and
+    it matters: https://github.com/google-research/big_vision/issues/187 and /186. Without `padded`, texts of one
     length go together, and nothing is padded.
     """
 
@@ -167,22 +169,24 @@ class TransformersTextTower:
         """How many tokens the whole text has, special tokens included."""
         with self._tokenizing:
             # Not verbose: it would warn of texts longer than the model reads, which is what is asked here.
-            return len(self._tokenizer(text, verbose=False)["input_ids"])
+            return len(self._tokenizer(self._cased(text), verbose=False)["input_ids"])
 
     def prepare(self, sample: TextSample) -> TokenIds:
-        """(inputs, tokens) int64: the token ids and, if the tokenizer gives one, the mask of those that count."""
-        padding: bool | str = "max_length" if self._padded else False
+        """(tokens,) int64: the token ids, cut or padded."""
+        options: dict[str, Any] = {"padding": "max_length", "padding_side": "right"} if self._padded else {}
         # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
         with self._tokenizing:
-            encoded = self._tokenizer(sample.text, padding=padding, truncation=True, max_length=self._max_tokens)
-        rows = [encoded[name] for name in ("input_ids", "attention_mask") if name in encoded]
-        return np.array(rows, dtype=np.int64)
+            encoded = self._tokenizer(self._cased(sample.text), truncation=True, max_length=self._max_tokens, **options)
+        return np.array(encoded["input_ids"], dtype=np.int64)
+
+    def _cased(self, text: str) -> str:
+        return text.lower() if self._padded else text
 
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
         """Vectors of token ids: (len(prepared), dim) float32, each row of length 1."""
-        rows_of: dict[tuple[int, ...], list[int]] = {}
+        rows_of: dict[int, list[int]] = {}
         for row, ids in enumerate(prepared):
-            rows_of.setdefault(ids.shape, []).append(row)
+            rows_of.setdefault(len(ids), []).append(row)
         groups = [
             rows[start : start + TEXTS_PER_CHUNK]
             for rows in rows_of.values()
@@ -190,8 +194,10 @@ class TransformersTextTower:
         ]
         chunks = []
         for group in groups:
-            stacked = np.stack([prepared[row] for row in group], axis=1)
-            chunks.append(dict(zip(("input_ids", "attention_mask"), stacked, strict=False)))
+            ids = np.stack([prepared[row] for row in group])
+            # All ones, because nothing is padded, or because the padding is to be seen. Said, because transformers
+            # would else warn where a text holds the padding token itself.
+            chunks.append({"input_ids": ids, "attention_mask": np.ones_like(ids)})
         vectors = np.empty((len(prepared), self._spec.dim), np.float32)
         if groups:
             vectors[np.concatenate(groups)] = self._half.encode(chunks)

@@ -220,11 +220,25 @@ def test_texts_are_padded_and_cut_as_in_training(folder, family):
     _, text = clip_towers(str(folder))
     limit = {"clip": 77, "siglip": 64}[family]
     assert text.max_tokens == limit
-    assert text.prepare(TextSample("a b")).shape == {"clip": (2, 4), "siglip": (1, 64)}[family]
-    assert text.prepare(TextSample("a b " * 50)).shape[1] == limit
+    assert len(text.prepare(TextSample("a b"))) == {"clip": 4, "siglip": 64}[family]
+    assert len(text.prepare(TextSample("a b " * 50))) == limit
     special = {"clip": 2, "siglip": 1}[family]
     assert text.count_tokens("a b " * 50) == 100 + special
     assert text.count_tokens("a b") == 2 + special
+
+
+def test_siglip_texts_are_as_in_training_whatever_the_tokenizer_says(tmp_path):
+    """SigLIP 2's tokenizer is Gemma's, which keeps capitals; transformers' own for it pads left and makes a mask."""
+    folder = save_checkpoint(tmp_path / "siglip", "siglip")
+    _, text = clip_towers(str(folder), precision="float32")
+    expected = text.prepare(TextSample("ab ba"))
+    assert list(expected[:4]) == [5, 6, 1, 0]
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "normalizer": None}))
+    edit(folder / "tokenizer_config.json", padding_side="left", model_input_names=["input_ids", "attention_mask"])
+    _, other = clip_towers(str(folder), precision="float32")
+    np.testing.assert_array_equal(other.prepare(TextSample("Ab BA")), expected)
+    np.testing.assert_array_equal(other.encode([expected]), text.encode([expected]))
 
 
 def test_the_table_is_known_without_heavy_imports(folder, family):
