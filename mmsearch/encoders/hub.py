@@ -22,8 +22,8 @@ class HubFile:
     revision: str
 
 
-def fetch(repository: str, names: Sequence[str]) -> HubFile:
-    """The first of `names` that the repository has, in the order of preference.
+def fetch(repository: str, names: Sequence[str], revision: str | None = None) -> HubFile:
+    """The first of `names` that the repository has, in the order of preference; at `revision`, or at its main one.
 
     Raises:
         WeightsError: the repository has none of them, or it cannot be reached and nothing is in the cache.
@@ -33,7 +33,7 @@ def fetch(repository: str, names: Sequence[str]) -> HubFile:
 
     for name in names:
         try:
-            cached = try_to_load_from_cache(repository, name)
+            cached = try_to_load_from_cache(repository, name, revision=revision)
         except ValueError as error:  # not the form of a repository's name
             raise WeightsError(
                 f"{repository!r} is no name of a repository ({error}); it has the form owner/name"
@@ -42,7 +42,7 @@ def fetch(repository: str, names: Sequence[str]) -> HubFile:
             return _described(repository, cached)
     for name in names:
         try:
-            return _described(repository, hf_hub_download(repository, name))
+            return _described(repository, hf_hub_download(repository, name, revision=revision))
         except LocalEntryNotFoundError as error:  # an EntryNotFoundError too, but of a hub that was not reached
             raise _unreachable(repository, names, error) from error
         except EntryNotFoundError:
@@ -50,6 +50,30 @@ def fetch(repository: str, names: Sequence[str]) -> HubFile:
         except Exception as error:  # the hub's client lets through whatever its HTTP library raises
             raise _unreachable(repository, names, error) from error
     raise WeightsError(f"the repository {repository!r} holds none of: {', '.join(names)}; name another model")
+
+
+def fetch_folder(repository: str, names: Sequence[str], needed: Sequence[str]) -> Path:
+    """The folder of the hub's cache with those of `names` that the repository has, one of `needed` at least.
+
+    Raises:
+        WeightsError: there is none, or it cannot be reached and is not in the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repository, local_files_only=True))
+        if any((folder / name).is_file() for name in needed):
+            return folder
+    except (LocalEntryNotFoundError, ValueError):
+        pass  # never fetched; a name of another form is refused below
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=list(names)))
+    except Exception as error:  # as above
+        raise _unreachable(repository, needed, error) from error
+    if not any((folder / name).is_file() for name in needed):
+        raise WeightsError(f"the repository {repository!r} holds none of: {', '.join(needed)}; name another model")
+    return folder
 
 
 def _described(repository: str, path: str) -> HubFile:

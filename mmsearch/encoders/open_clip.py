@@ -21,7 +21,7 @@ from mmsearch.encoders.open_clip_network import brief, build, load
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
-from mmsearch.encoders.threads import map_with_torch
+from mmsearch.encoders.threads import available_cores, map_with_torch
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +76,9 @@ class OpenClipImageTower:
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Vectors:
         """Vectors of prepared pictures: (len(prepared), dim) float32, each row of length 1."""
-        chunks = [prepared[start : start + CHUNK] for start in range(0, len(prepared), CHUNK)]
+        # Few pictures are shared out, so that no core waits for another.
+        step = max(1, min(CHUNK, -(-len(prepared) // available_cores())))
+        chunks = [prepared[start : start + step] for start in range(0, len(prepared), step)]
         network = self._model.network
         preprocess = self._model.source.preprocess
 
@@ -189,19 +191,19 @@ class _Model:
 
         text = self.source.config["text_cfg"]
         options = dict(text.get("tokenizer_kwargs") or {})
-        where = self.source.tokenizer_source
+        where = self.source.tokenizer_folder
         if where is None:
             # Masks drop random words of what is too long. Queries that are too long are refused before.
             options.pop("reduction_mask", None)
             return SimpleTokenizer(context_length=self.source.max_tokens, **options)
         try:
             return HFTokenizer(
-                where, context_length=self.source.max_tokens, tokenizer_mode=text.get("tokenizer_mode"), **options
+                str(where), context_length=self.source.max_tokens, tokenizer_mode=text.get("tokenizer_mode"), **options
             )
         except Exception as error:  # transformers raises whatever the files make it stumble over
             raise WeightsError(
-                f"the tokenizer {where!r} of open_clip:{self.source.name} cannot be loaded ({brief(error)}); put"
-                " tokenizer.json and tokenizer_config.json beside the weights, or connect to the network"
+                f"the tokenizer in {where} of open_clip:{self.source.name} cannot be loaded ({brief(error)}); put"
+                " tokenizer.json and tokenizer_config.json beside the weights"
             ) from error
 
 

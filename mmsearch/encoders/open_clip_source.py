@@ -3,7 +3,7 @@
 What a name may be, after "open_clip:":
 
     ViT-B-32/laion2b_s34b_b79k        an architecture and a tag of open_clip's table
-    hf-hub:owner/name                 a repository with open_clip_config.json
+    hf-hub:owner/name                 a repository with open_clip_config.json; @COMMIT may follow
     ViT-B-32//path/weights.safetensors   an architecture and a file of weights
     /path/to/folder                   a folder with open_clip_config.json and weights
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 from indexer.errors import ModelError, WeightsError
 from mmsearch.encoders.files import file_fingerprint
-from mmsearch.encoders.hub import HubFile, fetch
+from mmsearch.encoders.hub import HubFile, fetch, fetch_folder
 from mmsearch.encoders.preprocess import Preprocess
 from mmsearch.encoders.weights import cache_directory, write_atomically
 
@@ -74,6 +74,7 @@ class Source:
     file: Path | None = None
     folder: Path | None = None
     repository: str | None = None
+    revision: str | None = None
 
     @classmethod
     def parse(cls, name: str) -> Source:
@@ -83,7 +84,8 @@ class Source:
             ModelError: it is none of the four forms.
         """
         if name.startswith(HUB_PREFIX):
-            return cls(repository=name.removeprefix(HUB_PREFIX))
+            repository, _, revision = name.removeprefix(HUB_PREFIX).partition("@")
+            return cls(repository=repository, revision=revision or None)
         if name.startswith((".", "~")) or os.path.isabs(name):
             return cls(folder=_absolute(name))
         architecture, slash, rest = name.partition("/")
@@ -100,7 +102,7 @@ class Source:
     def name(self) -> str:
         """The name again, with local paths absolute: it means the same from any directory."""
         if self.repository is not None:
-            return f"{HUB_PREFIX}{self.repository}"
+            return f"{HUB_PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
         return str(self.folder) if self.folder is not None else f"{self.architecture}/{self.file or self.tag}"
 
     @cached_property
@@ -138,16 +140,19 @@ class Source:
         """How many tokens the text tower reads, its special ones included."""
         return int(self.config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
 
-    @property
-    def tokenizer_source(self) -> str | None:
-        """A folder or repository with a tokenizer for transformers; None for open_clip's own, which it carries."""
-        wanted = self.config["text_cfg"].get("hf_tokenizer_name")
-        if not wanted:
+    @cached_property
+    def tokenizer_folder(self) -> Path | None:
+        """A folder with a tokenizer for transformers; None for open_clip's own, which it carries.
+
+        A hub's is fetched with the weights, not at the first query, when there may be no network any more.
+        """
+        repository = self.config["text_cfg"].get("hf_tokenizer_name")
+        if not repository:
             return None
         beside = self.folder or (self.file.parent if self.file is not None else None)
         if beside is not None and any((beside / name).is_file() for name in TOKENIZER_FILES[:2]):
-            return str(beside)
-        return str(self.folder or wanted)
+            return beside
+        return self.folder or fetch_folder(repository, (*TOKENIZER_FILES, "config.json"), TOKENIZER_FILES)
 
     def weights(self) -> Path:
         """The file of weights on this disk; a hub's is fetched when it is not there.
@@ -178,10 +183,8 @@ class Source:
             weights = file_fingerprint(self.weights())
         else:
             weights = f"{self._hub_weights.repository}@{self._hub_weights.revision}/{self._hub_weights.path.name}"
-        tokenizer = self.tokenizer_source
-        if tokenizer is not None and os.path.isdir(tokenizer):
-            files = (Path(tokenizer, name) for name in TOKENIZER_FILES)
-            tokenizer = " ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file())
+        files = [self.tokenizer_folder / name for name in TOKENIZER_FILES] if self.tokenizer_folder is not None else []
+        tokenizer = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
         parts = [PREPROCESSING_VERSION, self.config, self.preprocess.to_dict(), tokenizer, weights]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -198,7 +201,7 @@ class Source:
     @cached_property
     def _hub_weights(self) -> HubFile:
         if self.repository is not None:
-            return fetch(self.repository, HUB_WEIGHTS)
+            return fetch(self.repository, HUB_WEIGHTS, self.revision)
         # "owner/name/" or "owner/name/file", as open_clip.pretrained.download_pretrained reads it.
         owner, name, file = [*str(self._tag_row.get("hf_hub", "")).split("/", 2), "", ""][:3]
         if not name:
@@ -208,7 +211,7 @@ class Source:
     @cached_property
     def _config_path(self) -> Path:
         if self.folder is None:
-            return fetch(self.repository or "", (CONFIG_NAME,)).path
+            return fetch(self.repository or "", (CONFIG_NAME,), self.revision).path
         path = self.folder / CONFIG_NAME
         if path.is_file():
             return path

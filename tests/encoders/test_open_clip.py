@@ -251,7 +251,8 @@ def test_every_named_model_has_a_tag_in_open_clips_table():
 # --- tokens ---
 
 
-def test_a_tokenizer_for_transformers_is_read_from_the_folder(tmp_path, tiny):
+def word_tokenizer():
+    """A tokenizer of six words for transformers, which ends a text as SigLIP's do."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -259,18 +260,19 @@ def test_a_tokenizer_for_transformers_is_read_from_the_folder(tmp_path, tiny):
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+def test_a_tokenizer_for_transformers_is_read_from_the_folder(tmp_path, tiny):
     text_config = {"hf_tokenizer_name": "timm/nowhere", "tokenizer_kwargs": {"clean": "canonicalize"}, "vocab_size": 6}
     folder = tiny.save(
         tmp_path / "siglip", tiny.config(custom_text=True, text_cfg={**text_config, "pool_type": "last"})
     )
     before = open_clip_towers(str(folder), precision="float32")[1]
     without = before.fingerprint
-    with pytest.raises(WeightsError, match=r"tokenizer .* cannot be loaded.*tokenizer\.json"):
+    with pytest.raises(WeightsError, match=r"tokenizer in .* cannot be loaded.*tokenizer\.json"):
         before.prepare(TextSample("cat"))
-    wrapped.save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
     _, text = open_clip_towers(str(folder), precision="float32")
     assert text.fingerprint != without
     assert text.prepare(TextSample("A red, CAT!")).tolist() == [2, 5, 3, 1] + [0] * 12
@@ -451,12 +453,14 @@ def test_a_hub_model_offline_says_what_to_do():
         _ = load_encoder("fast").spec
 
 
-def test_a_hub_model_is_found_in_the_cache_by_its_revision(tmp_path, monkeypatch, folder):
+def test_a_hub_model_is_found_in_the_cache_by_its_revision(tmp_path, tiny, monkeypatch):
     import shutil
 
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
-    repository = tmp_path / "models--someone--tiny"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    text = {"hf_tokenizer_name": "someone/tiny", "vocab_size": 6, "pool_type": "last"}
+    folder = tiny.save(tmp_path / "tiny", tiny.config(custom_text=True, text_cfg=text))
+    word_tokenizer().save_pretrained(folder)
+    repository = tmp_path / "hub" / "models--someone--tiny"
     prints = []
     for revision in ("a" * 40, "b" * 40):
         shutil.copytree(folder, repository / "snapshots" / revision)
@@ -465,8 +469,17 @@ def test_a_hub_model_is_found_in_the_cache_by_its_revision(tmp_path, monkeypatch
         source = Source.parse("hf-hub:someone/tiny")
         prints.append(source.fingerprint)
         assert source.weights().parent.name == revision
+        assert source.tokenizer_folder.name == revision
     assert prints[0] != prints[1]
-    np.testing.assert_array_equal(encode_one("open_clip:hf-hub:someone/tiny"), encode_one(f"open_clip:{folder}"))
+    assert Source.parse(f"hf-hub:someone/tiny@{'a' * 40}").fingerprint == prints[0]
+    name = "open_clip:hf-hub:someone/tiny"
+    np.testing.assert_array_equal(encode_one(name), encode_one(f"open_clip:{folder}"))
+    encoder = load_encoder(name)
+    tower = encoder.spec.query_tower("text", "visual")
+    assert encoder.prepare(tower, TextSample("red dog")).tolist()[:3] == [5, 4, 1]
+    shutil.rmtree(repository / "snapshots" / ("b" * 40))
+    with pytest.raises(WeightsError, match="not in the hub's cache"):
+        _ = load_encoder(name).spec
 
 
 def test_the_fingerprint_is_of_the_bytes_and_is_not_computed_twice(tmp_path, tiny, monkeypatch):
