@@ -81,8 +81,10 @@ class Engine:
         try:
             library = Library.open(place, create=False)
         except LibraryNotFoundError:
-            if isinstance(model, str):  # a name that leads nowhere leaves no library behind
+            if isinstance(model, str):
                 encoder = load_encoder(model)
+                if create:
+                    _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
             library = Library.open(place, create=create)
         try:
             spec = library.spec

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import ModelError, WeightsError
+from mmsearch.encoders.checkpoint import check_safetensors
 from mmsearch.encoders.files import file_fingerprint
 from mmsearch.encoders.hub import HubFile, fetch, fetch_folder
 from mmsearch.encoders.preprocess import Preprocess
@@ -180,7 +181,10 @@ class Source:
     def fingerprint(self) -> str:
         """16 hexadecimal digits over configuration, preprocessing, tokenizer and weights."""
         if self.folder is not None or self.file is not None:
-            weights = file_fingerprint(self.weights())
+            path = self.weights()
+            if path.suffix == ".safetensors":
+                check_safetensors(path)  # what is cut off must not become a library's model
+            weights = file_fingerprint(path)
         else:
             weights = f"{self._hub_weights.repository}@{self._hub_weights.revision}/{self._hub_weights.path.name}"
         files = [self.tokenizer_folder / name for name in TOKENIZER_FILES] if self.tokenizer_folder is not None else []

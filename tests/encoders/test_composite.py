@@ -373,10 +373,20 @@ def test_a_library_keeps_its_precision(tmp_path, tiny, media, monkeypatch):
 
 
 def test_nothing_is_written_with_weights_that_cannot_be_used(tmp_path, tiny, media):
-    folder = tiny.save(tmp_path / "tiny")
+    folder, library = tiny.save(tmp_path / "tiny"), tmp_path / "library"
     weights = folder / "open_clip_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
-    with Engine.open(tmp_path / "library", model=f"open_clip:{folder}") as engine:
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(WeightsError, match="cut off"):
+        Engine.open(library, model=f"open_clip:{folder}")
+    with pytest.raises(WeightsError, match="no weights at"):
+        Engine.open(library, model="open_clip:ViT-B-32//nowhere/w.pt")
+    with pytest.raises(WeightsError, match="hub's cache"):
+        Engine.open(library, model="open_clip:ViT-B-32/laion2b_s34b_b79k")
+    assert not library.exists()
+    weights.write_bytes(whole)
+    with Engine.open(library, model=f"open_clip:{folder}") as engine:
+        weights.write_bytes(whole[:-1])  # cut off after it was looked at
         with pytest.raises(WeightsError, match="cut off"):
             engine.index(media)
         assert engine.status().counts.segments == {}
