@@ -100,16 +100,18 @@ class Library:
             return self.store.start_generation(spec)
         generation_id, made_with = generation
         if made_with.fingerprint != spec.fingerprint:
-            versions = (
-                f"another version of {spec.name!r}"
-                if made_with.name == spec.name
-                else f"the model {made_with.name!r}, not with {spec.name!r}"
-            )
-            raise ModelMismatchError(
-                f"the library at {self.path} was made with {versions}, and vectors of two models cannot be compared; "
-                "leave --model out to use the library's own, or make another library with --library"
-            )
+            raise self.mismatch(made_with.name, spec.name)
         return generation_id
+
+    def mismatch(self, made_with: str, asked: str) -> ModelMismatchError:
+        """The error for a library that was made with one model and is asked to take another."""
+        versions = (
+            f"another version of {asked!r}" if made_with == asked else f"the model {made_with!r}, not with {asked!r}"
+        )
+        return ModelMismatchError(
+            f"the library at {self.path} was made with {versions}, and vectors of two models cannot be compared; "
+            "leave --model out to use the library's own, or make another library with --library"
+        )
 
     # --- writing ---
 

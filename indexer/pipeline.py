@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.scan import ScanRules
 from indexer.schema import MISSING
 from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TowerSpec
+from indexer.windows import windows
 
 _log = logging.getLogger(__name__)
 
@@ -271,16 +272,20 @@ class _Run:
         """What a sample is to be encoded as, for each channel that it feeds; and about how many bytes that holds."""
         spec = self._encoder.spec
         channel: Channel
+        parts: Iterable[Sample] = (sample,)
         if isinstance(sample, AudioSample):
             if spec.transcribes and spec.tower_of("speech") is not None:
                 yield _Sound(job, sample), sample.waveform.nbytes
             channel = "sound"
+            if spec.window_seconds is not None and spec.hop_seconds is not None:
+                parts = windows(sample, spec.window_seconds, spec.hop_seconds)
         else:
             channel = "visual" if isinstance(sample, ImageSample) else "text"
         tower = spec.tower_of(channel)
         if tower is not None:
-            prepared = self._encoder.prepare(tower, sample)
-            yield _Sample(Slot.of(job, channel, sample), tower, prepared), int(getattr(prepared, "nbytes", 4096))
+            for part in parts:
+                prepared = self._encoder.prepare(tower, part)
+                yield _Sample(Slot.of(job, channel, part), tower, prepared), int(getattr(prepared, "nbytes", 4096))
 
     # --- the calling thread ---
 

@@ -100,7 +100,7 @@ class FakeEncoder:
                 lines.append(TextSample(word, start, start + 1))
         return lines
 
-    def count_tokens(self, text: str) -> int:
+    def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
         """Words, and two for the ends."""
         return len(_words(text)) + 2
 

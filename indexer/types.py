@@ -135,6 +135,9 @@ class ModelSpec:
 
     `fingerprint` changes whenever any vector would: it covers weights, precision and preprocessing.
     `transcribes`: the model turns speech into timed lines, which become the speech channel.
+    `window_seconds`, `hop_seconds`: what sound is cut into for the sound channel; None without one.
+    `token_limits`: how many tokens each text tower reads of a query; a tower without an entry reads `max_tokens`.
+    `precision`: the number type of towers that could also compute in another; None where there is no choice.
     """
 
     name: str
@@ -145,11 +148,20 @@ class ModelSpec:
     sample_rate: int | None
     max_tokens: int
     transcribes: bool
+    window_seconds: float | None = None
+    hop_seconds: float | None = None
+    token_limits: tuple[tuple[TowerSpec, int], ...] = ()
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         for channel, tower in self.channels:
             if tower not in self.towers:
                 raise ValueError(f"channel {channel!r} names a tower that model {self.name!r} does not have: {tower}")
+        window, hop = self.window_seconds, self.hop_seconds
+        if (self.tower_of("sound") is None) != (window is None) or (window is None) != (hop is None):
+            raise ValueError(f"a sound channel, and nothing else, has windows; got {window!r} s every {hop!r} s")
+        if window is not None and hop is not None and not 0 < hop <= window:
+            raise ValueError(f"windows must cover all sound, got {window!r} s every {hop!r} s")
 
     def tower_of(self, channel: Channel) -> TowerSpec | None:
         """The tower that makes this channel's vectors; None when the model has no such channel."""
@@ -162,16 +174,21 @@ class ModelSpec:
             return None
         return next((t for t in self.towers if t.modality == modality and t.space == target.space), None)
 
+    def token_limit(self, tower: TowerSpec) -> int:
+        """How many tokens a text tower reads of a query, its special tokens included."""
+        return dict(self.token_limits).get(tower, self.max_tokens)
+
     def to_json(self) -> str:
         """The whole table as one line of JSON, which `from_json` reads back."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, line: str) -> ModelSpec:
-        """Read back what `to_json` wrote."""
+        """Read back what `to_json` wrote. Older versions wrote fewer fields; these have their defaults."""
         row = json.loads(line)
         row["towers"] = tuple(TowerSpec(**tower) for tower in row["towers"])
         row["channels"] = tuple((channel, TowerSpec(**tower)) for channel, tower in row["channels"])
+        row["token_limits"] = tuple((TowerSpec(**tower), limit) for tower, limit in row.get("token_limits", ()))
         return cls(**row)
 
 
@@ -197,8 +214,11 @@ class Encoder(Protocol):
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
 
-    def count_tokens(self, text: str) -> int:
-        """How many tokens the text tower sees in a text, its special tokens included."""
+    def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
+        """How many tokens a text tower sees in a text, its special tokens included.
+
+        Without `tower`, the one that documents go through. It is only given where the spec has `token_limits`.
+        """
 
 
 __all__ = [

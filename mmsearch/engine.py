@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexer.ann import Ids
-from indexer.errors import EmptyLibraryError, UsageError
+from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
 from indexer.library import Library
 from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, segments_of, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
-from mmsearch.encoders import DEFAULT_MODEL, load_encoder
+from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
 from mmsearch.query import Query
 from mmsearch.rank import Hit, rank
 
@@ -80,10 +80,23 @@ class Engine:
             ModelMismatchError: the library was made with another model.
             ModelError: there is no such model.
         """
-        encoder = load_encoder(model) if isinstance(model, str) else model
-        library = Library.open(_expanded(path) if path is not None else default_library(), create=create)
+        place = _expanded(path) if path is not None else default_library()
+        encoder = None if isinstance(model, str) else model
         try:
-            if encoder is not None and library.spec is not None:
+            library = Library.open(place, create=False)
+        except LibraryNotFoundError:
+            if isinstance(model, str):
+                encoder = load_encoder(model)
+                if create:
+                    _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
+            library = Library.open(place, create=create)
+        try:
+            spec = library.spec
+            if isinstance(model, str) and encoder is None:
+                if spec is not None and are_different(model, spec.name):  # said before any weights are looked for
+                    raise library.mismatch(spec.name, model)
+                encoder = load_encoder(model) if spec is None else _load(model, spec)
+            if encoder is not None and spec is not None:
                 library.use(encoder.spec)
         except BaseException:
             library.close()
@@ -117,7 +130,7 @@ class Engine:
         with self._encoding:
             if self._encoder is None:
                 spec = self._library.spec
-                encoder = load_encoder(spec.name if spec is not None else DEFAULT_MODEL)
+                encoder = load_encoder(DEFAULT_MODEL) if spec is None else _load(spec.name, spec)
                 if spec is not None:
                     self._library.use(encoder.spec)
                 self._encoder = encoder
@@ -283,23 +296,29 @@ class Engine:
     def _encode(self, query: Query, spec: ModelSpec) -> dict[Channel, Vectors]:
         """The query in the space of each channel that a tower brings it to: (1, dim) float32 each."""
         encoder = self.encoder
+        reached = {channel: spec.query_tower(query.modality, channel) for channel, _ in spec.channels}
         if isinstance(query.sample, TextSample):
-            tokens = encoder.count_tokens(query.sample.text)
-            if tokens > spec.max_tokens:
-                raise UsageError(
-                    f"the query has {tokens} tokens, and the model {spec.name!r} reads {spec.max_tokens}; shorten it"
-                )
+            for tower in dict.fromkeys(reached.values()):
+                if tower is not None:
+                    self._check_length(query.sample.text, tower, spec)
         vectors: dict[TowerSpec, Vectors] = {}
         found: dict[Channel, Vectors] = {}
         with self._encoding:
-            for channel, _ in spec.channels:
-                tower = spec.query_tower(query.modality, channel)
+            for channel, tower in reached.items():
                 if tower is None:
                     continue
                 if tower not in vectors:
                     vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, query.sample)])
                 found[channel] = vectors[tower]
         return found
+
+    def _check_length(self, text: str, tower: TowerSpec, spec: ModelSpec) -> None:
+        """Refuse a query that a tower would read only the beginning of."""
+        limited = tower in dict(spec.token_limits)
+        tokens = self.encoder.count_tokens(text, tower) if limited else self.encoder.count_tokens(text)
+        limit = spec.token_limit(tower)
+        if tokens > limit:
+            raise UsageError(f"the query has {tokens} tokens, and the model {spec.name!r} reads {limit}; shorten it")
 
     def _places(self, folders: Iterable[str]) -> tuple[Place, ...]:
         """Where folders lie in the library's roots, or which roots lie in them."""
@@ -376,3 +395,8 @@ def _bytes_of(files: Iterable[Path]) -> int:
         with contextlib.suppress(OSError):  # SQLite's log comes and goes
             total += file.stat().st_size
     return total
+
+
+def _load(name: str, spec: ModelSpec) -> Encoder:
+    """A library's model, in the precision that made its vectors, whatever this processor would choose today."""
+    return load_encoder(name) if spec.precision is None else load_encoder(name, precision=spec.precision)

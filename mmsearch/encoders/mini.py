@@ -72,7 +72,7 @@ class MiniEncoder:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
         return self._speech_recognizer.transcribe(audio)
 
-    def count_tokens(self, text: str) -> int:
+    def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
         """How many tokens the text tower sees in a text, its special tokens included."""
         return self._text_tower.count_tokens(text)
 

@@ -7,6 +7,7 @@ Sentence-BERT, EMNLP 2019.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.types import Vectors
+from indexer.types import TextSample, TowerSpec, Vectors
 from mmsearch.encoders.bert import Floats, bert_numpy, bert_torch, read_safetensors
 from mmsearch.encoders.threads import map_with_torch, one_blas_thread
 from mmsearch.encoders.weights import MINILM_TOKENIZER, MINILM_WEIGHTS, unpacked_file
@@ -30,6 +31,9 @@ MAX_TOKENS = 256
 # two to ten times as fast (benchmarks/mini_speed.py). Like someone who rents skis until the rent
 # has come to the price of a pair, the tower counts its tokens and then changes over.
 NUMPY_TOKENS = 4096
+
+# Counted up by hand whenever the code makes other vectors of the same weights, beside mini.PREPROCESSING_VERSION.
+DOCUMENT_VERSION = 1
 
 # Tokens in one forward pass: the inner layer of 4096 tokens takes 25 MB, and more is not faster.
 BATCH_TOKENS = 4096
@@ -97,6 +101,34 @@ class TextTower:
 
         # Copied, because torch does not take memory that is read-only.
         return {name: torch.from_numpy(weight.copy()) for name, weight in self._weights.items()}
+
+
+class DocumentTower:
+    """The same tower as a part of a model: documents, spoken lines and questions to both, in a space of their own."""
+
+    spec = TowerSpec(modality="text", space="minilm", dim=DIM)
+    max_tokens = MAX_TOKENS
+
+    def __init__(self) -> None:
+        self._tower = TextTower()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over the weights, the tokenizer and the code's version."""
+        parts = f"minilm {DOCUMENT_VERSION} {MINILM_WEIGHTS.sha256} {MINILM_TOKENIZER.sha256}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the whole text has, special tokens included."""
+        return self._tower.count_tokens(text)
+
+    def prepare(self, sample: TextSample) -> TokenIds:
+        """The token ids of a text, special tokens included: (tokens,) int64, 256 at most."""
+        return self._tower.prepare(sample.text)
+
+    def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
+        """Vectors of token sequences: (len(prepared), 384) float32, each row of length 1."""
+        return self._tower.encode(prepared)
 
 
 def batches_of_equal_length(lengths: Sequence[int]) -> list[list[int]]:
