@@ -90,18 +90,30 @@ class Library:
         return None if generation is None else generation[1]
 
     def use(self, spec: ModelSpec) -> int:
-        """The generation that holds this model's vectors; a new library takes the model as its own.
+        """The generation that holds this model's vectors; a library without vectors takes the model as its own.
+
+        Call it with the writer's lock held.
+
+        Raises:
+            ModelMismatchError: the library's vectors are another model's.
+        """
+        self.check(spec)
+        generation = self.store.generation()
+        if generation is not None and generation[1].fingerprint == spec.fingerprint:
+            return generation[0]
+        return self.store.start_generation(spec)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Make sure that a model may be used with this library: it made the vectors, or there are none.
 
         Raises:
             ModelMismatchError: the library's vectors are another model's.
         """
         generation = self.store.generation()
-        if generation is None:
-            return self.store.start_generation(spec)
-        generation_id, made_with = generation
-        if made_with.fingerprint != spec.fingerprint:
-            raise self.mismatch(made_with.name, spec.name)
-        return generation_id
+        if generation is None or self.store.is_empty(generation[0]):
+            return
+        if generation[1].fingerprint != spec.fingerprint:
+            raise self.mismatch(generation[1].name, spec.name)
 
     def mismatch(self, made_with: str, asked: str) -> ModelMismatchError:
         """The error for a library that was made with one model and is asked to take another."""

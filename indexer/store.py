@@ -145,8 +145,10 @@ class Store:
         return None if row is None else (row.id, ModelSpec.from_json(row.spec))
 
     def start_generation(self, spec: ModelSpec) -> int:
-        """Make the first generation of an empty library."""
+        """Make the first generation of a library, in place of one that has no vectors."""
         with self.writing() as connection:
+            connection.execute(delete(Generation))
+            connection.execute(update(File).values(mtime_ns=-1))  # no file has this time: each is opened again
             row = {"spec": spec.to_json(), "fingerprint": spec.fingerprint, "active": True, "created_at": now()}
             return inserted(connection.execute(insert(Generation).values(**row)))
 

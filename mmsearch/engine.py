@@ -97,7 +97,7 @@ class Engine:
                     raise library.mismatch(spec.name, model)
                 encoder = load_encoder(model) if spec is None else _load(model, spec)
             if encoder is not None and spec is not None:
-                library.use(encoder.spec)
+                library.check(encoder.spec)
         except BaseException:
             library.close()
             raise
@@ -132,7 +132,7 @@ class Engine:
                 spec = self._library.spec
                 encoder = load_encoder(DEFAULT_MODEL) if spec is None else _load(spec.name, spec)
                 if spec is not None:
-                    self._library.use(encoder.spec)
+                    self._library.check(encoder.spec)
                 self._encoder = encoder
             return self._encoder
 

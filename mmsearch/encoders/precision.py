@@ -25,8 +25,9 @@ def choose_precision(asked: str | None = None) -> Precision:
     """The number type to compute in: `asked`, else MMSEARCH_PRECISION, else what this processor is fastest with.
 
     It is a rule and not a measurement made anew: the precision is part of a model's fingerprint, and a busy
-    minute must not change it. AMX multiplies tiles of bfloat16: ViT-B-32 then encodes 173 pictures a second
-    against 32 in float32. AVX512-BF16 alone does not count: there bfloat16 was 0.6 to 0.75 times as fast as
+    minute must not change it. AMX multiplies tiles of bfloat16: on such a processor ViT-B-32 was seen to encode
+    173 pictures a second against 32 in float32 (not measured again on the machine at hand, which has none).
+    AVX512-BF16 alone does not count: there bfloat16 was 0.6 to 0.75 times as fast as
     float32, for ViT-B-32 and PE-Core B/16 and chunks of every size (docs/models.md).
     """
     wanted = asked or os.environ.get(PRECISION_VARIABLE) or "auto"

@@ -75,7 +75,7 @@ def test_a_folder_with_other_things_is_not_taken_over(tmp_path):
 
 
 def test_another_model_is_refused(library):
-    library.use(FakeEncoder().spec)
+    write(library, unit(np.random.default_rng(0), 1))
     with pytest.raises(ModelMismatchError, match="made with the model 'fake', not with 'other'"):
         library.use(FakeEncoder("other").spec)
 
@@ -302,3 +302,12 @@ def test_a_library_that_may_not_be_written_to_can_be_searched(tmp_path, rng, mon
     library.close()
     for path in [tmp_path / "library", *(tmp_path / "library").rglob("*")]:
         path.chmod(0o755)
+
+
+def test_a_library_without_vectors_takes_another_model(library):
+    first = library.use(FakeEncoder("first").spec)
+    library.check(FakeEncoder("second").spec)
+    second = library.use(FakeEncoder("second").spec)
+    assert library.spec == FakeEncoder("second").spec
+    assert library.use(FakeEncoder("second").spec) == second
+    assert first

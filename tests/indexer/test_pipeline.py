@@ -13,7 +13,15 @@ import pytest
 import indexer.pipeline
 from indexer.testing import FakeEncoder
 from indexer.types import CHANNELS
-from mmsearch import Engine, IndexOptions, LibraryError, LibraryLockedError, UsageError, WeightsError
+from mmsearch import (
+    Engine,
+    IndexOptions,
+    LibraryError,
+    LibraryLockedError,
+    ModelMismatchError,
+    UsageError,
+    WeightsError,
+)
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -609,6 +617,20 @@ def test_a_filter_or_a_missing_file_does_not_make_a_query_read_all_files_for_eac
                 plans.append(" / ".join(str(row[3]) for row in rows))
     assert any("LIST SUBQUERY" in plan for plan in plans)
     assert not any("CORRELATED" in plan for plan in plans)
+
+
+def test_a_library_without_vectors_may_be_given_another_model(tmp_path, media, make):
+    make.tones(media / "quiet.wav", [None, None])
+    with Engine.open(tmp_path / "library", model=FakeEncoder("first")) as engine:
+        assert engine.index(media).no_speech == 1
+    with Engine.open(tmp_path / "library", model=FakeEncoder("second")) as engine:
+        assert engine.index(media).segments == 0
+        make.image(media / "a.png", RED)
+        assert engine.index(media).added == 1
+        assert engine.status().spec.name == "second"
+        assert engine.status().counts.no_speech == 1
+    with pytest.raises(ModelMismatchError):
+        Engine.open(tmp_path / "library", model=FakeEncoder("first"))
 
 
 def test_a_closed_engine_says_so(tmp_path):
