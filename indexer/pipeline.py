@@ -10,31 +10,28 @@ however the process ends.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from indexer.buffer import BoundedBuffer, BufferClosedError
 from indexer.changes import Change, Emptied, NewState, Target, ToOpen, Unreadable, Walked, find_changes
-from indexer.errors import LibraryError, MediaError, ModelError, UnsupportedMediaError
+from indexer.decode import Decoders, Ended, Prepared, Sound
+from indexer.errors import ModelError
 from indexer.job import Job, Slot
 from indexer.library import Library
-from indexer.media import open_media, sniff
 from indexer.records import Outcome
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.scan import ScanRules
 from indexer.schema import MISSING
-from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TowerSpec
-from indexer.windows import windows
+from indexer.types import AudioSample, DecodeSettings, Encoder, TowerSpec
 
 _log = logging.getLogger(__name__)
 
@@ -44,36 +41,12 @@ _IDLE_SECONDS = 0.05  # without a sample for so long, nothing is being decoded t
 _STALE_BATCH_SECONDS = 1.0  # how long a sample may wait for its batch to fill
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
-    """One sample on its way to its tower."""
-
-    slot: Slot
-    tower: TowerSpec
-    prepared: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sound:
-    """A stretch of sound on its way to be transcribed."""
-
-    job: Job
-    audio: AudioSample
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """Nothing more comes of this job."""
-
-    job: Job
-
-
 @dataclass(frozen=True, slots=True)
 class _ScanEnded:
     """All files have been found, and all changes of state have been sent."""
 
 
-_Event = _Sample | _Sound | _Ended | NewState | _ScanEnded
+_Event = Prepared | Sound | Ended | NewState | _ScanEnded
 
 
 def run(
@@ -119,22 +92,22 @@ class _Run:
         self._on_progress = on_progress
         self._cancel = cancel
         spec = encoder.spec
-        self._settings = DecodeSettings(
-            image_side=spec.image_side,
-            sample_rate=spec.sample_rate,
-            count_tokens=encoder.count_tokens,
-            max_tokens=spec.max_tokens,
-            max_pixels=options.max_pixels,
-        )
         self._report = IndexReport()
         self._to_open: BoundedBuffer[Job | None] = BoundedBuffer(_FILES_AHEAD)
         self._to_encode: BoundedBuffer[_Event] = BoundedBuffer(_BYTES_AHEAD)
         self._found = 0
         self._scanning = True
         self._settled = 0
-        # Contents that are being encoded, and the jobs that turned out to hold the same bytes meanwhile.
-        self._claims: dict[tuple[str, str], list[Job]] = {}
-        self._claims_lock = threading.Lock()
+        settings = DecodeSettings(
+            image_side=spec.image_side,
+            sample_rate=spec.sample_rate,
+            count_tokens=encoder.count_tokens,
+            max_tokens=spec.max_tokens,
+            max_pixels=options.max_pixels,
+        )
+        self._decoders = Decoders(
+            self._store, self._generation_id, encoder, settings, self._to_open, self._to_encode, self._stop
+        )
         self._pending: dict[TowerSpec, list[tuple[Slot, Any]]] = defaultdict(list)
         self._pending_since = 0.0
         self._outcomes: list[tuple[Job, Outcome]] = []
@@ -146,7 +119,7 @@ class _Run:
         started = time.monotonic()
         threads = [threading.Thread(target=self._scan, name="scan", daemon=True)]
         threads += [
-            threading.Thread(target=self._decode_all, name=f"decode-{n}", daemon=True)
+            threading.Thread(target=self._decoders.work, name=f"decode-{n}", daemon=True)
             for n in range(self._options.workers)
         ]
         for thread in threads:
@@ -210,7 +183,7 @@ class _Run:
             self._to_open.put(Job(change.root_id, change.file, change.is_new, change.content_id))
         elif isinstance(change, Unreadable):  # recorded as a file would be, so that `status` lists it
             self._found += 1
-            self._to_encode.put(_Ended(Job(change.root_id, change.place, is_new=True, failure=change.reason)))
+            self._to_encode.put(Ended(Job(change.root_id, change.place, is_new=True, failure=change.reason)))
         elif isinstance(change, Emptied):
             self._report.unreachable.append(change.root)
         elif isinstance(change, NewState):
@@ -220,73 +193,6 @@ class _Run:
             self._report.ignored += change.ignored
             self._report.other += change.other
 
-    # --- the decoding threads ---
-
-    def _decode_all(self) -> None:
-        try:
-            while (job := self._to_open.get()) is not None:
-                if self._decode(job):
-                    self._to_encode.put(_Ended(job))
-        except BufferClosedError:
-            pass
-        except (ModelError, LibraryError) as error:
-            self._stop(error)
-
-    def _decode(self, job: Job) -> bool:
-        """Send a file's samples on. False when another job is at the same bytes: it will settle this one."""
-        path = Path(job.file.path)
-        try:
-            before = _look(path)
-            format = sniff(path)
-            job.key = (_digest(path), format)
-            with self._claims_lock:
-                if job.key in self._claims:
-                    self._claims[job.key].append(job)
-                    return False
-                self._claims[job.key] = []
-                job.leads = True
-            job.content_id = self._store.encoded_content(self._generation_id, *job.key)
-            if job.content_id is None:
-                with open_media(path, self._settings, format=format) as media:
-                    job.info = media.info
-                    for sample in media.samples:
-                        for event, weight in self._prepared(job, sample):
-                            self._to_encode.put(event, weight)
-                    job.problems = list(media.problems)
-            if _look(path) != before:  # its vectors may be of other bytes than its digest
-                job.failure, job.transient = "it changed while it was read; index again", True
-        except (BufferClosedError, ModelError, LibraryError):
-            raise
-        except MediaError as error:
-            job.failure = str(error)
-            job.unsupported = isinstance(error, UnsupportedMediaError)
-            job.transient = type(error) is MediaError and job.leads  # the system's word on this name, not on the bytes
-        except OSError as error:
-            job.failure, job.transient = f"it cannot be read: {error.strerror or error}", job.leads
-        except Exception as error:  # a decoder's own bug must not stop the run: it is recorded, and logged in full
-            _log.exception("unexpected error in %s", path)
-            job.failure = f"unexpected {type(error).__name__}: {error}"
-        return True
-
-    def _prepared(self, job: Job, sample: Sample) -> Iterator[tuple[_Event, int]]:
-        """What a sample is to be encoded as, for each channel that it feeds; and about how many bytes that holds."""
-        spec = self._encoder.spec
-        channel: Channel
-        parts: Iterable[Sample] = (sample,)
-        if isinstance(sample, AudioSample):
-            if spec.transcribes and spec.tower_of("speech") is not None:
-                yield _Sound(job, sample), sample.waveform.nbytes
-            channel = "sound"
-            if spec.window_seconds is not None and spec.hop_seconds is not None:
-                parts = windows(sample, spec.window_seconds, spec.hop_seconds)
-        else:
-            channel = "visual" if isinstance(sample, ImageSample) else "text"
-        tower = spec.tower_of(channel)
-        if tower is not None:
-            for part in parts:
-                prepared = self._encoder.prepare(tower, part)
-                yield _Sample(Slot.of(job, channel, part), tower, prepared), int(getattr(prepared, "nbytes", 4096))
-
     # --- the calling thread ---
 
     def _encode_all(self) -> None:
@@ -295,11 +201,11 @@ class _Run:
                 event = self._to_encode.get(_IDLE_SECONDS)
             except BufferClosedError:
                 return
-            if isinstance(event, _Sample):
+            if isinstance(event, Prepared):
                 self._queue(event.tower, event.slot, event.prepared)
-            elif isinstance(event, _Sound):
+            elif isinstance(event, Sound):
                 self._transcribe(event.job, event.audio)
-            elif isinstance(event, _Ended):
+            elif isinstance(event, Ended):
                 event.job.ended = True
                 self._settle_if_whole(event.job)
             elif isinstance(event, NewState):
@@ -395,7 +301,7 @@ class _Run:
             self._store.write(self._generation_id, [outcome for _, outcome in batch])
             for job, outcome in batch:
                 self._count(job, outcome)
-                for follower in self._release(job):
+                for follower in self._decoders.release(job):
                     self._inherit(follower, job)
                     if job.failure is None and job.key is not None:
                         follower.content_id = self._store.encoded_content(self._generation_id, *job.key)
@@ -412,13 +318,6 @@ class _Run:
         )
         if leader.transient:
             follower.failure = f"a file with the same content, {leader.file.path}, could not be read; index again"
-
-    def _release(self, job: Job) -> list[Job]:
-        """Give up a job's claim to its content; the jobs that waited for it."""
-        if not job.leads or job.key is None:
-            return []
-        with self._claims_lock:
-            return self._claims.pop(job.key, [])
 
     def _count(self, job: Job, outcome: Outcome) -> None:
         report = self._report
@@ -447,18 +346,3 @@ class _Run:
             self._shown_at = now
             report = self._report
             self._on_progress(Progress(self._found, self._settled, report.failed, report.unchanged, self._scanning))
-
-
-def _look(path: Path) -> tuple[int, int, int]:
-    """What tells that a file was not changed meanwhile: inode, size, time of modification."""
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _digest(path: Path) -> str:
-    """BLAKE2b of a file's bytes: 40 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=20)
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

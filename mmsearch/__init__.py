@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     )
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
-    from mmsearch.engine import Engine, Status, default_library
+    from mmsearch.engine import Engine, Status
+    from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Hit, Moment
 
@@ -50,7 +51,8 @@ _HOMES = {
     ),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
-    "mmsearch.engine": ("Engine", "Status", "default_library"),
+    "mmsearch.engine": ("Engine", "Status"),
+    "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Hit", "Moment"),
 }

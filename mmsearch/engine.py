@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -22,13 +21,12 @@ from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
+from mmsearch.places import bytes_of, default_library, expanded, spellings
 from mmsearch.query import Query
 from mmsearch.rank import Hit, rank
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
-
-LIBRARY_VARIABLE = "MMSEARCH_LIBRARY"
 
 _ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
 
@@ -45,14 +43,23 @@ class Status:
     troubles: tuple[Trouble, ...]
 
 
-def default_library() -> Path:
-    """Where the library is when nobody says: `MMSEARCH_LIBRARY`, or the user's data directory."""
-    chosen = os.environ.get(LIBRARY_VARIABLE)
-    if chosen:
-        return _expanded(chosen)
-    import platformdirs
+class _Shared:
+    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
 
-    return Path(platformdirs.user_data_dir("mmsearch", appauthor=False)) / "library"
+    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
+        self._encoder = encoder
+        self._turn = turn
+        self.spec = encoder.spec
+        self.prepare = encoder.prepare
+        self.count_tokens = encoder.count_tokens
+
+    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
+        with self._turn:
+            return self._encoder.encode(tower, prepared)
+
+    def transcribe(self, audio: AudioSample) -> list[TextSample]:
+        with self._turn:
+            return self._encoder.transcribe(audio)
 
 
 class Engine:
@@ -80,7 +87,7 @@ class Engine:
             ModelMismatchError: the library was made with another model.
             ModelError: there is no such model.
         """
-        place = _expanded(path) if path is not None else default_library()
+        place = expanded(path) if path is not None else default_library()
         encoder = None if isinstance(model, str) else model
         try:
             library = Library.open(place, create=False)
@@ -187,7 +194,7 @@ class Engine:
         """
         with self._library.writing():
             removed, known = Removed(0, 0), False
-            for place in _spellings(os.fspath(path)):
+            for place in spellings(os.fspath(path)):
                 for root_id, root in self._library.store.roots().items():
                     scope = "" if relative_to(root, place) is not None else relative_to(place, root)
                     if scope is not None:
@@ -326,7 +333,7 @@ class Engine:
         places: list[Place] = []
         for folder in folders:
             inside, holds = [], []
-            for place in _spellings(folder):
+            for place in spellings(folder):
                 inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
                 holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
             if not inside and not holds:
@@ -349,52 +356,10 @@ class Engine:
             path=self.path,
             spec=None if generation is None else generation[1],
             counts=count(self._library.store, generation_id),
-            database_bytes=_bytes_of(self.path.glob("library.sqlite*")),
-            index_bytes=_bytes_of(self.path.glob("index/*.faiss")),
+            database_bytes=bytes_of(self.path.glob("library.sqlite*")),
+            index_bytes=bytes_of(self.path.glob("index/*.faiss")),
             troubles=tuple(troubles(self._library.store, generation_id)),
         )
-
-
-class _Shared:
-    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
-
-    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
-        self._encoder = encoder
-        self._turn = turn
-        self.spec = encoder.spec
-        self.prepare = encoder.prepare
-        self.count_tokens = encoder.count_tokens
-
-    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        with self._turn:
-            return self._encoder.encode(tower, prepared)
-
-    def transcribe(self, audio: AudioSample) -> list[TextSample]:
-        with self._turn:
-            return self._encoder.transcribe(audio)
-
-
-def _expanded(path: str | os.PathLike[str]) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise UsageError(f"{os.fspath(path)}: {error}") from error
-
-
-def _spellings(path: str) -> list[str]:
-    """A place as it is written, made absolute, and as it really is: files found through a link keep the link's name."""
-    if not path:
-        raise UsageError('the path is empty; name a file or folder ("." for this one)')
-    place = os.path.expanduser(path)
-    return list(dict.fromkeys([os.path.abspath(place), os.path.realpath(place)]))
-
-
-def _bytes_of(files: Iterable[Path]) -> int:
-    total = 0
-    for file in files:
-        with contextlib.suppress(OSError):  # SQLite's log comes and goes
-            total += file.stat().st_size
-    return total
 
 
 def _load(name: str, spec: ModelSpec) -> Encoder:

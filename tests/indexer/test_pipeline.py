@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-import indexer.pipeline
+import indexer.decode
 from indexer.testing import FakeEncoder
 from indexer.types import CHANNELS
 from mmsearch import (
@@ -446,13 +446,13 @@ def test_renumbered_files_end_up_with_the_right_contents_in_one_run(engine, enco
 
 def test_a_file_that_changes_while_it_is_read_is_tried_again(engine, media, make, monkeypatch):
     path = make.image(media / "a.png", RED)
-    original = indexer.pipeline.open_media
+    original = indexer.decode.open_media
 
     def change_first(*args, **kwargs):
         make.image(path, BLUE, BLUE, BLUE, BLUE)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(indexer.pipeline, "open_media", change_first)
+    monkeypatch.setattr(indexer.decode, "open_media", change_first)
     report = engine.index(media)
     assert (report.added, report.failed) == (0, 1)
     assert "changed while it was read" in report.failures[0].reason
@@ -464,14 +464,14 @@ def test_a_file_that_changes_while_it_is_read_is_tried_again(engine, media, make
 def test_copies_of_a_file_that_vanishes_are_tried_again(engine, media, make, monkeypatch):
     for name in ("a.png", "b.png", "c.png"):
         make.image(media / name, RED)
-    original = indexer.pipeline.open_media
+    original = indexer.decode.open_media
 
     def vanish_first(path, *args, **kwargs):
         path.unlink()
         monkeypatch.undo()
         return original(path, *args, **kwargs)
 
-    monkeypatch.setattr(indexer.pipeline, "open_media", vanish_first)
+    monkeypatch.setattr(indexer.decode, "open_media", vanish_first)
     engine.index(media)
     engine.index(media)
     (hit,) = engine.query("red")
