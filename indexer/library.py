@@ -89,6 +89,12 @@ class Library:
         generation = self.store.generation()
         return None if generation is None else generation[1]
 
+    @property
+    def bound_to(self) -> ModelSpec | None:
+        """The only model that may be used; None while there are no vectors, so that any may."""
+        generation = self.store.generation()
+        return None if generation is None or self.store.is_empty(generation[0]) else generation[1]
+
     def use(self, spec: ModelSpec) -> int:
         """The generation that holds this model's vectors; a library without vectors takes the model as its own.
 
@@ -109,11 +115,9 @@ class Library:
         Raises:
             ModelMismatchError: the library's vectors are another model's.
         """
-        generation = self.store.generation()
-        if generation is None or self.store.is_empty(generation[0]):
-            return
-        if generation[1].fingerprint != spec.fingerprint:
-            raise self.mismatch(generation[1].name, spec.name)
+        made_with = self.bound_to
+        if made_with is not None and made_with.fingerprint != spec.fingerprint:
+            raise self.mismatch(made_with.name, spec.name)
 
     def mismatch(self, made_with: str, asked: str) -> ModelMismatchError:
         """The error for a library that was made with one model and is asked to take another."""

@@ -169,7 +169,7 @@ class _Run:
                 self._to_open.put(None)
         except BufferClosedError:
             pass
-        except Exception as error:
+        except Exception as error:  # whatever it is, the calling thread raises it again
             self._stop(error)
 
     def _stop(self, error: Exception) -> None:

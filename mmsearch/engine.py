@@ -98,7 +98,7 @@ class Engine:
                     _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
             library = Library.open(place, create=create)
         try:
-            spec = library.spec
+            spec = library.bound_to
             if isinstance(model, str) and encoder is None:
                 if spec is not None and are_different(model, spec.name):  # said before any weights are looked for
                     raise library.mismatch(spec.name, model)

@@ -1,13 +1,14 @@
-"""Telling files of weights apart by what is in them, without reading gigabytes at every start."""
+"""Files of a checkpoint: telling weights apart without reading gigabytes at every start, and reading configurations."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any, cast
 
 from indexer.errors import WeightsError
-from mmsearch.encoders.weights import CHUNK_BYTES, cache_directory, write_atomically
+from mmsearch.encoders.weights import cache_directory, sha256_of, write_atomically
 
 
 def file_fingerprint(path: str | Path) -> str:
@@ -29,7 +30,10 @@ def file_fingerprint(path: str | Path) -> str:
     known = _read(kept, size_and_time)
     if known is not None:
         return known
-    digest = _sha256_of(resolved)
+    try:
+        digest = sha256_of(resolved)
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights {path}: {error}") from error
     line = json.dumps({"path": str(resolved), "size_and_time": size_and_time, "sha256": digest})
     try:
         write_atomically(kept, lambda file: file.write(line.encode()))
@@ -47,12 +51,16 @@ def _read(kept: Path, size_and_time: list[int]) -> str | None:
         return None
 
 
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file of a checkpoint holds.
+
+    Raises:
+        WeightsError: it cannot be read, or holds something else.
+    """
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error}") from error
-    return digest.hexdigest()
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as JSON ({error}); copy it again from where it came") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} holds a JSON {type(value).__name__}, expected an object")
+    return cast("dict[str, Any]", value)

@@ -25,7 +25,7 @@ from typing import Any
 
 from indexer.errors import ModelError, WeightsError
 from mmsearch.encoders.checkpoint import check_safetensors
-from mmsearch.encoders.files import file_fingerprint
+from mmsearch.encoders.files import file_fingerprint, read_json_object
 from mmsearch.encoders.hub import HubFile, fetch, fetch_folder
 from mmsearch.encoders.preprocess import Preprocess
 from mmsearch.encoders.weights import cache_directory, write_atomically
@@ -228,7 +228,7 @@ class Source:
 
     @cached_property
     def _checkpoint_config(self) -> dict[str, Any]:
-        return _read_json(self._config_path)
+        return read_json_object(self._config_path)
 
 
 _CONFIG_KEYS: dict[str, type] = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
@@ -248,7 +248,7 @@ def architecture_config(architecture: str) -> dict[str, Any]:
         raise ModelError(
             f"open_clip has no architecture {architecture!r}; it has {len(known)}, such as {', '.join(near)}"
         )
-    return _read_json(path)
+    return read_json_object(path)
 
 
 def config_folder() -> Path:
@@ -282,16 +282,6 @@ def tags_of(architecture: str) -> dict[str, dict[str, Any]]:
             pass  # without it the next run only takes longer
     rows: dict[str, dict[str, Any]] = table.get(architecture, {})
     return rows
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds a JSON {type(value).__name__}, expected an object")
-    return value
 
 
 def _absolute(path: str) -> Path:

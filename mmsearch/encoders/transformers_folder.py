@@ -8,18 +8,17 @@ the hub, so that a model stays the same from one day to the next.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from indexer.errors import ModelError, WeightsError
 from mmsearch.encoders.checkpoint import check_safetensors
-from mmsearch.encoders.files import file_fingerprint
+from mmsearch.encoders.files import file_fingerprint, read_json_object
 
 # Small files that say what a checkpoint is and how its inputs are made.
 DESCRIPTIONS = ("*.json", "*.txt", "*.model")
@@ -47,7 +46,7 @@ class Checkpoint:
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of the folder; {} when there is none of that name."""
-        return _read_json(self.folder / name) if (self.folder / name).is_file() else {}
+        return read_json_object(self.folder / name) if (self.folder / name).is_file() else {}
 
     def processor(self, part: str) -> dict[str, Any]:
         """Settings of the "image_processor" or the "feature_extractor".
@@ -116,7 +115,7 @@ def open_checkpoint(source: str, model_types: Sequence[str]) -> Checkpoint:
         revision = folder.name
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; expected a folder made by transformers' save_pretrained")
-    config = _read_json(folder / "config.json")
+    config = read_json_object(folder / "config.json")
     if config.get("model_type") not in model_types:
         raise ModelError(
             f"{source} is a checkpoint of architecture {config.get('model_type')!r}, expected"
@@ -219,18 +218,8 @@ def _first_weights(folder: Path) -> Path | None:
 
 
 def _shards(index: Path) -> list[str]:
-    names = _read_json(index).get("weight_map")
+    names = read_json_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise WeightsError(f"{index} names no files of weights under 'weight_map'; copy the whole checkpoint again")
     # An index may come from anywhere, and its names must not lead out of the folder.
     return sorted({Path(str(name)).name for name in names.values()})
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as JSON ({error}); copy it again from where it came") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds a {type(value).__name__}, expected a JSON object")
-    return cast("dict[str, Any]", value)

@@ -122,7 +122,7 @@ def installed_file(weights: WeightFile) -> Path:
     path = package_directory(weights) / weights.path
     if not path.is_file():
         raise WeightsError(f"the weights {path} are missing from {weights.distribution!r}; {weights.advice}")
-    _check(weights, _sha256_of(path), path)
+    _check(weights, sha256_of(path), path)
     return path
 
 
@@ -136,7 +136,7 @@ def unpacked_file(weights: WeightFile) -> Path:
     path = cache_directory() / "weights" / weights.sha256[:16] / Path(weights.member).name
     stamp = path.with_name(path.name + ".stamp")
     if not _is_stamped(path, stamp):
-        if not (path.is_file() and path.stat().st_size == weights.size and _sha256_of(path) == weights.sha256):
+        if not (path.is_file() and path.stat().st_size == weights.size and sha256_of(path) == weights.sha256):
             _unpack(weights, path)
         write_atomically(stamp, lambda file: file.write(json.dumps(_size_and_time(path)).encode()))
     return path
@@ -193,7 +193,8 @@ def _check(weights: WeightFile, found: str, path: Path) -> None:
         )
 
 
-def _sha256_of(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

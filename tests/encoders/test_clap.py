@@ -254,8 +254,8 @@ def test_a_file_is_hashed_once(tmp_path, monkeypatch):
     digest = file_fingerprint(path)
     assert digest == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"  # sha256sum of "one"
     hashed = []
-    sha256_of = files._sha256_of
-    monkeypatch.setattr(files, "_sha256_of", lambda path: hashed.append(path) or sha256_of(path))
+    sha256_of = files.sha256_of
+    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))
     assert file_fingerprint(str(path)) == digest
     assert hashed == []
     path.write_bytes(b"three")

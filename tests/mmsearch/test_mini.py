@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsearch import Engine
+from mmsearch import Engine, WeightsError
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 SCENES = ("coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
@@ -115,3 +115,11 @@ print(sorted({"numpy", "sqlalchemy", "faiss", "torch", "rich"} & set(sys.modules
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stderr.strip() == "[]"
+
+
+def test_a_library_without_vectors_does_not_insist_on_its_model(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with Engine.open(tmp_path / "library", model="mini") as engine:
+        engine.index(tmp_path / "empty")
+    with pytest.raises(WeightsError):  # "fast" is looked for, and no hub is in reach of a test
+        Engine.open(tmp_path / "library", model="fast")
