@@ -389,7 +389,8 @@ def test_nothing_is_written_with_weights_that_cannot_be_used(tmp_path, tiny, med
         weights.write_bytes(whole[:-1])  # cut off after it was looked at
         with pytest.raises(WeightsError, match="cut off"):
             engine.index(media)
-        assert engine.status().counts.segments == {}
+        # The note may be done before the picture's tower is loaded; what is done is kept.
+        assert engine.status().counts.segments.keys() <= {"text"}
 
 
 def test_documents_go_through_minilm_as_in_mini():
