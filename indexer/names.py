@@ -14,4 +14,5 @@ Modality = Literal["text", "image", "audio"]
 """What a tower takes."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)

@@ -161,6 +161,27 @@ class Segment(Base):
     vector: Mapped[bytes]
 
 
+class Background(Base):
+    """What queries that were not written for this library score in one channel: see mmsearch/calibration.py.
+
+    `location`, `scale`: the Gumbel distribution of the best cosine that such a query finds among `size` vectors.
+    `mean`: the mean cosine of such queries and the vectors. `queries`: (n, dim) float16 vectors of the queries, made
+    from `source`; None where the library's own segments are asked with.
+    """
+
+    __tablename__ = "background"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    location: Mapped[float]
+    scale: Mapped[float]
+    mean: Mapped[float]
+    size: Mapped[int]
+    source: Mapped[str]
+    queries: Mapped[bytes | None]
+
+
 def under_or_at(scope: str) -> ColumnElement[bool]:
     """Whether a file is `scope` itself or lies below it."""
     directory, _, name = scope.rpartition("/")

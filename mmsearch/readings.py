@@ -1,0 +1,201 @@
+"""What is looked for, as vectors: each term of a query through every tower that brings it to a channel."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indexer.errors import MediaError, UsageError
+from indexer.names import Channel, Modality
+from indexer.types import (
+    AudioSample,
+    DecodeSettings,
+    Encoder,
+    ImageSample,
+    ModelSpec,
+    Sample,
+    TextSample,
+    TowerSpec,
+    Vectors,
+)
+from indexer.windows import windows
+from mmsearch.query import Term
+
+FRAMES = 32
+"""Frames of a video that a query is made of, evenly spread."""
+
+LISTENED_SECONDS = 300.0
+"""How much of a sound, from its beginning, a query is made of."""
+
+_PREFERRED: Mapping[Channel, tuple[Modality, ...]] = {
+    "visual": ("image", "audio", "text"),
+    "sound": ("audio", "image", "text"),
+    "speech": ("text", "image", "audio"),
+    "text": ("text", "image", "audio"),
+}
+"""By what a term that is several things at once (a video has frames, sound and speech) reaches each channel."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Approach:
+    """How a term reaches a channel.
+
+    `vector`: (dim,) float32 of length 1, in the channel's space. `norm`: the length that its tower gave it.
+    `modality`: what was encoded, which says how it is calibrated: the words of a recording reach documents as text.
+    """
+
+    vector: Vectors
+    norm: float
+    modality: Modality
+
+
+Reading = Mapping[Channel, Approach]
+"""A term in every channel that it reaches."""
+
+Meanings = dict[tuple[Modality, str], tuple[Vectors, float]]
+"""Vector and norm of a term by (modality, space)."""
+
+Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, Vectors]]
+"""Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float32."""
+
+
+def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
+    """A term as vectors.
+
+    Args:
+        term: words, a file, or samples in memory.
+        encoder: whose model reads it, and which turns speech into words.
+        encode: how samples are encoded; it takes turns with an indexing run.
+
+    Raises:
+        UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
+    """
+    spec = encoder.spec
+    samples = _samples(term, encoder)
+    meanings: Meanings = {}
+    for modality, parts in samples.items():
+        for tower in dict.fromkeys(spec.query_tower(modality, channel) for channel, _ in spec.channels):
+            if tower is not None:
+                if term.kind == "text" and isinstance(parts[0], TextSample):
+                    check_length(parts[0].text, tower, encoder)
+                meanings[modality, tower.space] = _mean(*encode(tower, parts))
+    reading = reached(spec, meanings)
+    if not reading:
+        raise UsageError(_unread(term, spec, samples))
+    return reading
+
+
+def reached(spec: ModelSpec, meanings: Meanings) -> Reading:
+    """Every channel that a term reaches, by the modality that suits the channel best."""
+    reading: dict[Channel, Approach] = {}
+    for channel, target in spec.channels:
+        for modality in _PREFERRED[channel]:
+            found = meanings.get((modality, target.space))
+            if found is not None:
+                reading[channel] = Approach(*found, modality)
+                break
+    return reading
+
+
+def check_length(text: str, tower: TowerSpec, encoder: Encoder) -> None:
+    """Refuse a text that a tower would read only the beginning of.
+
+    Raises:
+        UsageError: it is longer than the tower reads.
+    """
+    spec = encoder.spec
+    limited = tower in dict(spec.token_limits)
+    tokens = encoder.count_tokens(text, tower) if limited else encoder.count_tokens(text)
+    limit = spec.token_limit(tower)
+    if tokens > limit:
+        raise UsageError(
+            f"the query has {tokens} tokens, and the model {spec.name!r} reads {limit}; shorten it, or put it into a "
+            "file and ask with --text-file"
+        )
+
+
+def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
+    """What a term gives each modality to read, in pieces of the size that towers take."""
+    spec = encoder.spec
+    if term.kind == "text" and not term.samples:
+        return {"text": [TextSample(term.value)]}
+    parts: Iterable[Sample] = term.samples or _decoded(term, encoder)
+    found: dict[Modality, list[Sample]] = defaultdict(list)
+    for sample in parts:
+        if isinstance(sample, TextSample):
+            found["text"].append(sample)
+        elif isinstance(sample, ImageSample):
+            if term.kind != "audio":
+                found["image"].append(sample)
+        elif term.kind != "image":
+            if spec.window_seconds is not None and spec.hop_seconds is not None:
+                found["audio"].extend(windows(sample, spec.window_seconds, spec.hop_seconds))
+            elif any(tower.modality == "audio" for tower in spec.towers):
+                found["audio"].append(sample)
+            if spec.transcribes:
+                found["text"].extend(encoder.transcribe(sample))
+    return {modality: parts for modality, parts in found.items() if parts}
+
+
+def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
+    """The samples of a file, as an indexing run decodes it, but no more of them than make a query."""
+    from indexer.media import open_media
+
+    spec = encoder.spec
+    path = Path(term.value)
+    frames_per_second = DecodeSettings.__dataclass_fields__["frames_per_second"].default
+    try:
+        with open_media(path, _settings(encoder, frames_per_second)) as media:
+            seconds = media.info.duration_seconds
+        if seconds and seconds * frames_per_second > FRAMES:
+            frames_per_second = FRAMES / seconds
+        samples: list[Sample] = []
+        heard = 0.0
+        with open_media(path, _settings(encoder, frames_per_second)) as media:
+            for sample in media.samples:
+                if isinstance(sample, AudioSample):
+                    if heard >= LISTENED_SECONDS:
+                        if media.info.kind == "audio":
+                            break
+                        continue
+                    heard += len(sample.waveform) / sample.sample_rate
+                samples.append(sample)
+    except MediaError as error:
+        raise UsageError(f"{os.fsdecode(path)} cannot be asked with: {error}") from error
+    if not samples and spec.sample_rate is None:
+        raise UsageError(f"the model {spec.name!r} hears nothing, so it cannot be asked with {path}")
+    return samples
+
+
+def _settings(encoder: Encoder, frames_per_second: float) -> DecodeSettings:
+    spec = encoder.spec
+    return DecodeSettings(
+        image_side=spec.image_side,
+        sample_rate=spec.sample_rate,
+        count_tokens=encoder.count_tokens,
+        max_tokens=spec.max_tokens,
+        frames_per_second=frames_per_second,
+        audio_block_seconds=LISTENED_SECONDS,
+    )
+
+
+def _mean(vectors: Vectors, norms: Vectors) -> tuple[Vectors, float]:
+    """One vector of length 1 for several: their mean direction. Where they cancel out, the first."""
+    mean: Vectors = vectors.mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return (mean / length if length > 1e-6 else vectors[0]), float(norms.mean())
+
+
+def _unread(term: Term, spec: ModelSpec, samples: Mapping[Modality, Sequence[Sample]]) -> str:
+    """Why a term reaches nothing, and what to do."""
+    what = "there is nothing in it"
+    if samples:
+        what = f"the model {spec.name!r} has no tower for {' or '.join(samples)}"
+    elif term.kind in ("audio", "video"):
+        what = f"nothing is said in it, and the model {spec.name!r} hears only speech"
+    return f"{term.value} cannot be looked for: {what}"
