@@ -8,25 +8,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
+from sqlalchemy import and_, exists, func, or_, select
 
 from indexer.ann import Ids
-from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment, under_or_at
+from indexer.filters import Filter, Place, shown
+from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store, unpack
 from indexer.types import Channel, Kind, Vectors
 
-Place = tuple[int, str]
-"""A root's id, and a folder relative to it."""
+__all__ = [
+    "Counts",
+    "Filter",
+    "FoundSegment",
+    "Place",
+    "RootStatus",
+    "Trouble",
+    "admitted",
+    "count",
+    "describe",
+    "full_path",
+    "segments_of",
+    "troubles",
+]
 
 _MANY = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which files may be found. Empty `kinds` or `places` mean any; a file must be in one of the places."""
-
-    kinds: tuple[Kind, ...] = ()
-    places: tuple[Place, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +84,15 @@ def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter)
     """The segments of a channel that a filter lets through: (n,) int64; None when that is all of them."""
     with store.reading() as connection:
         hidden = connection.execute(select(exists().where(File.state == MISSING))).scalar()
-        if not wanted.kinds and wanted.places is None and not hidden:
+        if wanted == Filter() and not hidden:
             return None
         # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        shown = select(File.content_id).join(Content, Content.id == File.content_id).where(_shown(wanted))
-        if wanted.kinds:
-            shown = shown.where(Content.kind.in_(wanted.kinds))
+        contents = select(File.content_id).where(shown(wanted))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-            .where(Encoding.content_id.in_(shown))
+            .where(Encoding.content_id.in_(contents))
             .order_by(Segment.id)
         )
         return np.fromiter(connection.execute(query).scalars(), np.int64)
@@ -143,7 +146,7 @@ def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[i
             for content_id, root, directory, name in connection.execute(
                 select(File.content_id, Root.path, File.directory, File.name)
                 .join(Root, Root.id == File.root_id)
-                .where(File.content_id.in_(contents), _shown(wanted))
+                .where(File.content_id.in_(contents), shown(wanted))
                 .order_by(Root.path, File.directory, File.name)
             ):
                 here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
@@ -231,11 +234,3 @@ def full_path(root: str, directory: str, name: str) -> str:
 def _table(rows: Iterable[Any]) -> dict[str, int]:
     """Counts by name."""
     return {str(name): int(number) for name, number in rows}
-
-
-def _shown(wanted: Filter) -> ColumnElement[bool]:
-    """Whether a file is on disk, and in one of the wanted places."""
-    places: ColumnElement[bool] = true()
-    if wanted.places is not None:
-        places = or_(*[and_(File.root_id == root_id, under_or_at(scope)) for root_id, scope in wanted.places])
-    return and_(File.state == PRESENT, places)

@@ -31,6 +31,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryError, LibraryLockedError
+from indexer.functions import register
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
 from indexer.records import KnownFile, Outcome, Position, Removed
@@ -364,6 +365,7 @@ def _url(path: Path) -> URL:
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     """Transactions are ours to begin (SQLAlchemy's recipe for pysqlite), and each connection has our settings."""
     connection.isolation_level = None
+    register(connection)
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     with contextlib.suppress(sqlite3.OperationalError):  # read-only: whoever made it has set this

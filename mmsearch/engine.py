@@ -254,10 +254,8 @@ class Engine:
             UsageError: the query is empty or too long, or a folder in `within` is not in the library.
             EmptyLibraryError: nothing has been indexed yet.
         """
-        if isinstance(kinds, str) or isinstance(within, str):
-            raise UsageError("kinds and within are lists, for example kinds=['image'], within=['media/2024']")
         if isinstance(query, str):
-            query = Query.of_text(query, k=k, kinds=tuple(kinds), within=tuple(within))
+            query = Query.of_text(query, k=k, kinds=kinds, within=within)
         generation = self._library.store.generation()
         if generation is None or self._library.store.is_empty(generation[0]):
             writer = self._library.writer()
@@ -267,7 +265,16 @@ class Engine:
                 else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
-        wanted = Filter(query.kinds, self._places(query.within) if query.within else None)
+        wanted = Filter(
+            query.kinds,
+            self._places(query.within) if query.within else None,
+            after=query.after,
+            before=query.before,
+            min_seconds=query.min_seconds,
+            max_seconds=query.max_seconds,
+            near=query.near,
+            name=query.name,
+        )
         vectors = self._encode(query, spec)
         store = self._library.store
         allowed = {channel: admitted(store, generation_id, channel, wanted) for channel in vectors}
@@ -303,11 +310,13 @@ class Engine:
     def _encode(self, query: Query, spec: ModelSpec) -> dict[Channel, Vectors]:
         """The query in the space of each channel that a tower brings it to: (1, dim) float32 each."""
         encoder = self.encoder
-        reached = {channel: spec.query_tower(query.modality, channel) for channel, _ in spec.channels}
-        if isinstance(query.sample, TextSample):
-            for tower in dict.fromkeys(reached.values()):
-                if tower is not None:
-                    self._check_length(query.sample.text, tower, spec)
+        if len(query.terms) > 1 or query.terms[0].kind != "text":
+            raise UsageError(f"only one text can be looked for so far, and not {query.asked}")
+        sample = TextSample(query.terms[0].value)
+        reached = {channel: spec.query_tower("text", channel) for channel, _ in spec.channels}
+        for tower in dict.fromkeys(reached.values()):
+            if tower is not None:
+                self._check_length(sample.text, tower, spec)
         vectors: dict[TowerSpec, Vectors] = {}
         found: dict[Channel, Vectors] = {}
         with self._encoding:
@@ -315,7 +324,7 @@ class Engine:
                 if tower is None:
                     continue
                 if tower not in vectors:
-                    vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, query.sample)])
+                    vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, sample)])
                 found[channel] = vectors[tower]
         return found
 

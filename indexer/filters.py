@@ -1,0 +1,135 @@
+"""Which files may be found, as a value and as a condition inside SQL, so that a filtered search misses nothing."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, LargeBinary, Text, and_, case, cast, func, or_, select, type_coerce
+from sqlalchemy.types import Integer
+
+from indexer.globs import last_part, native
+from indexer.near import Near
+from indexer.schema import PRESENT, Content, File, under_or_at
+from indexer.times import local_clock_of, seconds_of
+from indexer.types import Kind
+
+Place = tuple[int, str]
+"""A root's id, and a folder relative to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which files may be found: those that fit every field that is set. Hashable, and never changed.
+
+    Attributes:
+        kinds: kinds of file; any when empty.
+        places: the file lies in one of these; None for anywhere.
+        after, before: when it was taken, from `after` on and before `before`, to the second. What does not say when
+            counts with its modification time. Aware times are moments. A time without a zone, be it of a file or
+            of the filter, is by the clock of this computer's time zone.
+        min_seconds, max_seconds: how long it lasts, both included. What has no length does not fit.
+        near: where it was taken. What does not say where does not fit.
+        name: a pattern for its name, or with a "/" for its path below the root: see `indexer.globs`.
+    """
+
+    kinds: tuple[Kind, ...] = ()
+    places: tuple[Place, ...] | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    near: Near | None = None
+    name: str | None = None
+
+
+def shown(wanted: Filter) -> ColumnElement[bool]:
+    """Whether a row of `File` is on disk and fits. Needs no other table in the statement."""
+    conditions: list[ColumnElement[bool]] = [File.state == PRESENT]
+    if wanted.places is not None:
+        conditions.append(or_(*[and_(File.root_id == root_id, under_or_at(scope)) for root_id, scope in wanted.places]))
+    if wanted.name is not None:
+        conditions.append(_is_named(wanted.name))
+    of_content = list(_of_content(wanted))
+    if of_content:
+        conditions.append(_has_content(*of_content))
+    taken = list(_taken(wanted))
+    if taken:
+        modified = list(_modified(wanted))
+        conditions.append(
+            or_(_has_content(*taken), and_(*modified, _has_content(Content.captured_at.is_(None)))),
+        )
+    return and_(*conditions)
+
+
+def _has_content(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    # A list that SQLite makes once: a look at the content of each file in turn would cost a search in a tree for each.
+    return File.content_id.in_(select(Content.id).where(*conditions))
+
+
+def _of_content(wanted: Filter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.kinds:
+        conditions.append(Content.kind.in_(wanted.kinds))
+    if wanted.min_seconds is not None:
+        conditions.append(Content.duration_seconds >= wanted.min_seconds)
+    if wanted.max_seconds is not None:
+        conditions.append(Content.duration_seconds <= wanted.max_seconds)
+    if wanted.near is not None:
+        conditions.append(_is_near(wanted.near))
+    return conditions
+
+
+def _is_near(near: Near) -> ColumnElement[bool]:
+    """Inside the box first, which costs nothing, then within the circle."""
+    boxes = [
+        and_(Content.latitude.between(south, north), Content.longitude.between(west, east))
+        for south, west, north, east in near.boxes()
+    ]
+    metres = func.mmsearch_metres(Content.latitude, Content.longitude, near.latitude, near.longitude)
+    return and_(or_(*boxes), metres <= near.radius_m)
+
+
+def _taken(wanted: Filter) -> list[ColumnElement[bool]]:
+    """By the time that the file gives, stored in ISO 8601 with or without a zone.
+
+    Without one the texts are compared, which for times of one form is comparing the times.
+    """
+    conditions = []
+    moment = cast(func.strftime("%s", Content.captured_at), Integer)
+    has_zone = func.substr(Content.captured_at, 12).bool_op("GLOB")("*[+-]*")
+    for bound, fits in ((wanted.after, operator.ge), (wanted.before, operator.lt)):
+        if bound is not None:
+            by_clock = fits(Content.captured_at, local_clock_of(bound).isoformat(timespec="seconds"))
+            # SQLite knows no zones with seconds, and says NULL.
+            by_moment = func.coalesce(fits(moment, seconds_of(bound)), by_clock)
+            conditions.append(case((has_zone, by_moment), else_=by_clock))
+    return [and_(Content.captured_at.is_not(None), *conditions)] if conditions else []
+
+
+def _modified(wanted: Filter) -> list[ColumnElement[bool]]:
+    return [
+        fits(File.mtime_ns, seconds_of(bound) * 10**9)
+        for bound, fits in ((wanted.after, operator.ge), (wanted.before, operator.lt))
+        if bound is not None
+    ]
+
+
+def _is_named(pattern: str) -> ColumnElement[bool]:
+    """Names in ASCII are compared by SQLite itself where it can; all others, and paths, by Python."""
+    if "/" not in pattern:
+        return _name_fits(pattern)
+    path_fits = func.mmsearch_path_fits(pattern, File.directory, File.name) == 1
+    name = last_part(pattern)
+    return path_fits if name == "**" else and_(_name_fits(name), path_fits)
+
+
+def _name_fits(pattern: str) -> ColumnElement[bool]:
+    by_python = func.mmsearch_name_fits(pattern, File.name) == 1
+    simple = native(pattern)
+    if simple is None:
+        return by_python
+    text = type_coerce(File.name, Text)
+    is_ascii = and_(func.typeof(File.name) == "text", func.length(text) == func.length(cast(text, LargeBinary)))
+    return case((is_ascii, func.lower(text).bool_op("GLOB")(simple)), else_=by_python)

@@ -1,0 +1,331 @@
+"""The grammar of queries: lines of text and command-line arguments, read and written. docs/query.md tells it to people.
+
+    query    = [sign] term { sign term } { option }
+    sign     = "+" | "-"                           alone, with white space on both sides
+    term     = [number ":"] [prefix ":"] body      the number is the weight
+    prefix   = "text" | "image" | "audio" | "video" | "document" | "file"
+    body     = words, or a path, or either of them whole in double quotes
+
+On the command line each argument is a term or a sign, so that nothing in it needs protection from signs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from indexer.errors import UsageError
+from indexer.media.formats import SUFFIXES
+from mmsearch import limits
+from mmsearch.query import Query
+from mmsearch.sources import is_file
+from mmsearch.terms import TERM_KINDS, Term
+
+PREFIXES = (*TERM_KINDS, "file")
+
+_WEIGHT = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?):(?=[^\s\d])", re.ASCII)
+_PREFIX = re.compile(rf"({'|'.join(TERM_KINDS)}|file(?!://)):(?=\S)")
+_CLOSING = re.compile(r'(?:[^"\\]|\\["\\]|\\|"(?!\s|\Z))*"', re.DOTALL)
+_ESCAPED = re.compile(r'\\(["\\])')
+_WORD = re.compile(r"\S+")
+_OPTION = re.compile(r"--[A-Za-z]")
+
+StandardInput = Callable[[str | None], Path]
+"""Reads standard input into a file; what it is wanted for (a prefix, or None) is given."""
+
+
+class _Piece(NamedTuple):
+    """One term as it is written. `quoted`: the body stood whole in double quotes, which are gone."""
+
+    sign: int
+    weight: float
+    prefix: str | None
+    body: str
+    quoted: bool
+
+
+class _Word(NamedTuple):
+    start: int
+    end: int
+    is_quoted: bool
+
+
+# --- reading ---
+
+
+def parse(text: str, *, base: Path | None = None) -> Query:
+    """Read a query from a line of text; see the module's description, and `Query.parse`."""
+    pieces, options = _pieces(text)
+    return Query(tuple(_term(piece, base) for piece in pieces), **_read_options(options))
+
+
+def parse_arguments(
+    arguments: Sequence[str], *, base: Path | None = None, standard_input: StandardInput | None = None
+) -> tuple[Term, ...]:
+    """Read terms from command-line arguments, each of which is a term or a sign.
+
+    Beside a file, a missing sign is a plus; between two texts it is an error, because words that
+    were meant as one text need quotes.
+
+    Raises:
+        UsageError: signs or weights are amiss, or a file is not there.
+    """
+    terms: list[Term] = []
+    sign: str | None = None
+    for argument in arguments:
+        if argument in ("+", "-"):
+            if sign is not None:
+                raise UsageError(f'"{sign}" is followed by "{argument}"; a term goes between them')
+            sign = argument
+            continue
+        piece = _piece(argument, -1 if sign == "-" else 1)
+        term = _term(piece, base, standard_input)
+        if terms and sign is None and terms[-1].kind == term.kind == "text":
+            raise UsageError(
+                f'put quotes round words that belong together ("{terms[-1].value} {term.value}"), and + or - between '
+                f'terms ("{terms[-1].value}" + "{term.value}")'
+            )
+        terms.append(term)
+        sign = None
+    if sign is not None:
+        raise UsageError(f'nothing follows the "{sign}" at the end; to look for the sign itself, write text:{sign}')
+    return tuple(terms)
+
+
+def _pieces(text: str) -> tuple[list[_Piece], list[tuple[str, bool]]]:
+    """A line of text as terms, and the words of its options, each with whether it stood in quotes."""
+    pieces: list[_Piece] = []
+    options: list[tuple[str, bool]] = []
+    sign: str | None = None
+    words: list[_Word] = []
+
+    def end_term() -> None:
+        nonlocal sign
+        if words:
+            raw = text[words[0].start : words[-1].end]
+            pieces.append(_piece(raw, -1 if sign == "-" else 1, quoted=words[0].is_quoted and len(words) == 1))
+            words.clear()
+            sign = None
+
+    for word in _words(text):
+        written = text[word.start : word.end]
+        if options or (not word.is_quoted and _OPTION.match(written)):
+            options.append((written, word.is_quoted))
+        elif not word.is_quoted and written in ("+", "-"):
+            end_term()
+            if sign is not None:
+                raise UsageError(f'"{sign}" is followed by "{written}" in {text!r}; a term goes between them')
+            sign = written
+        else:
+            words.append(word)
+    end_term()
+    if sign is not None:
+        raise UsageError(f'nothing follows the "{sign}" in {text!r}; to look for the sign itself, write "\\"{sign}\\""')
+    return pieces, options
+
+
+def _words(text: str) -> Iterator[_Word]:
+    """Words between white space. Double quotes round a stretch, at its beginning or behind a prefix, make it one."""
+    at, begins_term, closes = 0, True, True
+    while found := _WORD.search(text, at):
+        start = found.start()
+        opening = _head(text, start)[2] if begins_term else start
+        closing = _CLOSING.match(text, opening + 1) if closes and text[opening : opening + 1] == '"' else None
+        if closing:
+            at = closing.end()
+            yield _Word(start, at, True)
+            begins_term = False
+            continue
+        if text[opening : opening + 1] == '"':
+            closes = False  # no quotation mark from here on closes anything, so none is looked for again
+        at = found.end()
+        yield _Word(start, at, False)
+        begins_term = found.group() in ("+", "-")
+
+
+def _head(text: str, at: int) -> tuple[float, str | None, int]:
+    """The weight and the prefix of the term that begins at `at`, and where its body begins."""
+    weight = _WEIGHT.match(text, at)
+    prefix = _PREFIX.match(text, weight.end() if weight else at)
+    end = prefix.end() if prefix else weight.end() if weight else at
+    return float(weight.group(1)) if weight else 1.0, prefix.group(1) if prefix else None, end
+
+
+def _piece(written: str, sign: int, *, quoted: bool = False) -> _Piece:
+    written = written.strip()
+    weight, prefix, at = _head(written, 0)
+    body = _ESCAPED.sub(r"\1", written[at + 1 : -1]) if quoted else written[at:]
+    return _Piece(sign, weight, prefix, body, quoted)
+
+
+def _term(piece: _Piece, base: Path | None, standard_input: StandardInput | None = None) -> Term:
+    weight = piece.sign * piece.weight
+    if piece.prefix == "text" or (piece.prefix is None and (piece.quoted or not is_file(piece.body, base))):
+        return Term("text", piece.body, weight)
+    kind: Any = None if piece.prefix in (None, "file") else piece.prefix
+    path = standard_input(kind) if piece.body == "-" and standard_input else piece.body
+    return Term.of_file(path, kind, weight=weight, base=base)
+
+
+# --- writing ---
+
+
+def format_query(query: Query) -> str:
+    """A query as a line of text that `parse` reads back."""
+    return " ".join((format_terms(query.terms), *_write_options(query)))
+
+
+def format_terms(terms: Sequence[Term]) -> str:
+    """Terms as a line of text. What is in memory is shown by its label, which does not read back."""
+    parts: list[str] = []
+    for term in terms:
+        sign = "-" if term.weight < 0 else "+"
+        parts += [sign] if parts or sign == "-" else []
+        head, body = _head_of(term), _body_of(term)
+        bare = f"{head}{body}"
+        parts.append(bare if _reads_back(term, bare, body) else f"{head}{_quoted(body)}")
+    return " ".join(parts)
+
+
+def format_arguments(terms: Sequence[Term]) -> list[str]:
+    """Terms as command-line arguments, which `parse_arguments` reads back. A shell needs them quoted (`shlex.join`)."""
+    arguments: list[str] = []
+    for term in terms:
+        sign = "-" if term.weight < 0 else "+"
+        arguments += [sign] if arguments or sign == "-" else []
+        head, body = _head_of(term), _body_of(term)
+        written = f"{head}{body}"
+        if term.kind == "text" and (written in ("+", "-") or _may_be_file(body) or _piece(written, 1)[3] != body):
+            written = f"{head}text:{body}"
+        arguments.append(written)
+    return arguments
+
+
+def _head_of(term: Term) -> str:
+    weight = abs(term.weight)
+    return ("" if weight == 1 else f"{limits.number(weight)}:") + ("" if term.kind == "text" else f"{term.kind}:")
+
+
+def _body_of(term: Term) -> str:
+    return f"<{term.value}>" if term.samples else term.value
+
+
+def _reads_back(term: Term, written: str, body: str) -> bool:
+    """Whether a term may stand without quotes: whatever follows it, it is still read as itself, and not as a file."""
+    if term.kind == "text" and _may_be_file(body):
+        return False
+    try:
+        pieces, options = _pieces(f'{written} + "x" "y"')
+    except UsageError:
+        return False
+    if options or len(pieces) != 2:
+        return False
+    prefix = None if term.kind == "text" else term.kind
+    return pieces[0] == _Piece(1, abs(term.weight), prefix, body, False)
+
+
+def _may_be_file(text: str) -> bool:
+    """Whether a text could be taken for a file, on this computer or another one."""
+    return is_file(text) or text.lower().endswith(tuple(SUFFIXES))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+# --- options: the fields of Query besides its terms, spelled as on the command line ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """How one field is written: its option, and between text and value. A flag has no reader, but its value."""
+
+    name: str
+    read: Callable[[str], Any] | None = None
+    write: Callable[[Any], str] = str
+    flag: bool = True
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"the number of results must be at least 1, got {text!r}") from error
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"a similarity lies between -1 and 1, got {text!r}") from error
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas: "image, video"."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+_OPTIONS: dict[str, _Option] = {
+    "k": _Option("--limit", _integer),
+    "kinds": _Option("--kind", names, ",".join),
+    "within": _Option("--in", lambda text: (text,)),
+    "after": _Option("--after", limits.moment, limits.written_moment),
+    "before": _Option("--before", limits.moment, limits.written_moment),
+    "min_seconds": _Option("--min-duration", limits.seconds, limits.written_seconds),
+    "max_seconds": _Option("--max-duration", limits.seconds, limits.written_seconds),
+    "near": _Option("--near", limits.near, limits.written_near),
+    "name": _Option("--name", str),
+    "fusion": _Option("--fusion", str),
+    "metric": _Option("--metric", str),
+    "confident": _Option("--confident"),
+    "moments": _Option("--moments"),
+    "not_below": _Option("--not-below", _number, limits.number),
+    "words": _Option("--no-words", flag=False),
+}
+_FIELD_OF = {option.name: name for name, option in _OPTIONS.items()}
+_MAY_REPEAT = ("kinds", "within")
+
+
+def _read_options(words: Sequence[tuple[str, bool]]) -> dict[str, Any]:
+    how: dict[str, Any] = {}
+    rest = iter(words)
+    for written, is_quoted in rest:
+        name, equals, given = written.partition("=")
+        field = None if is_quoted else _FIELD_OF.get(name)
+        if field is None:
+            raise UsageError(
+                f"{written} is no option of a query; there are {', '.join(_FIELD_OF)}. Options end a query, and to "
+                f"look for the words, put them in double quotes"
+            )
+        option = _OPTIONS[field]
+        if option.read is None:
+            if equals:
+                raise UsageError(f"{name} takes no value, got {given!r}")
+            how[field] = option.flag
+            continue
+        value, value_quoted = (given, False) if equals else next(rest, ("", False))
+        if not value or (not equals and not value_quoted and _OPTION.match(value)):
+            raise UsageError(f"{name} needs a value")
+        if value_quoted:
+            value = _ESCAPED.sub(r"\1", value[1:-1])
+        found = option.read(value)
+        if field in how and field not in _MAY_REPEAT:
+            raise UsageError(f"{name} is given twice")
+        how[field] = (*how.get(field, ()), *found) if field in _MAY_REPEAT else found
+    return how
+
+
+def _write_options(query: Query) -> Iterator[str]:
+    for field, value in query.how.items():
+        option = _OPTIONS[field]
+        for one in value if field == "within" else (value,):
+            if option.read is None:
+                yield option.name
+            else:
+                text = option.write(one)
+                safe = re.fullmatch(r'[^\s"]+', text) and not _OPTION.match(text)
+                yield f"{option.name} {text if safe else _quoted(text)}"
