@@ -1,0 +1,123 @@
+"""What was found, fetched from the store: segments with their vectors, and the files that hold them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, select
+
+from indexer.ann import Ids
+from indexer.filters import Filter, shown
+from indexer.lookup import full_path
+from indexer.schema import Content, Encoding, File, Root, Segment
+from indexer.store import Store, unpack
+from indexer.types import Channel, Kind, Vectors
+
+_MANY = 500  # values in one IN (...)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSegments:
+    """Segments of one channel.
+
+    `ids`, `contents`: (n,) int64. `vectors`: (n, dim) float32 of length 1, and
+    `norms`: (n,) float32, the lengths that their tower gave them. `spans`: (n, 2) float64, start and end in
+    seconds, nan without times. `texts`: n lines, or None.
+    """
+
+    channel: Channel
+    ids: Ids
+    contents: Ids
+    vectors: Vectors
+    norms: Vectors
+    spans: np.ndarray[Any, np.dtype[np.float64]]
+    texts: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A content as a person knows it. `paths` are the files that hold it, all on disk when last seen."""
+
+    kind: Kind
+    title: str | None
+    paths: tuple[str, ...]
+
+
+def segments_of(store: Store, generation_id: int, content_ids: Sequence[int]) -> list[StoredSegments]:
+    """All segments that some contents have, channel by channel."""
+    return _fetch(store, [(Encoding.generation_id == generation_id, Encoding.content_id, content_ids)])
+
+
+def segments_with(store: Store, segment_ids: Sequence[int]) -> list[StoredSegments]:
+    """Segments by their ids, channel by channel; one that is gone meanwhile is left out."""
+    return _fetch(store, [(None, Segment.id, segment_ids)])
+
+
+def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> list[StoredSegments]:
+    rows: dict[Channel, list[Any]] = {}
+    with store.reading() as connection:
+        for also, column, values in wanted:
+            for some in slices(values):
+                query = select(
+                    Segment.id,
+                    Segment.channel,
+                    Segment.start_seconds,
+                    Segment.end_seconds,
+                    Segment.text,
+                    Segment.vector,
+                    Encoding.content_id,
+                ).join(Encoding, Encoding.id == Segment.encoding_id)
+                query = query.where(column.in_(some))
+                for row in connection.execute(query if also is None else query.where(also)):
+                    rows.setdefault(row.channel, []).append(row)
+    return [
+        StoredSegments(
+            channel,
+            np.array([row.id for row in found], np.int64),
+            np.array([row.content_id for row in found], np.int64),
+            unpack(b"".join(row.vector for row in found), len(found)),
+            np.ones(len(found), np.float32),
+            np.array([(row.start_seconds, row.end_seconds) for row in found], np.float64),
+            tuple(row.text for row in found),
+        )
+        for channel, found in rows.items()
+    ]
+
+
+def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[int, FoundFile]:
+    """The files that hold some contents and that a filter lets through; a content without any is left out.
+
+    Files below a root that cannot be reached now come after the others.
+    """
+    here: dict[int, list[str]] = {}
+    away: dict[int, list[str]] = {}
+    facts: dict[int, tuple[Kind, str | None]] = {}
+    reachable: dict[str, bool] = {}
+    shown_now: ColumnElement[bool] = shown(wanted)
+    with store.reading() as connection:
+        for some in slices(content_ids):
+            query = (
+                select(Content.id, Content.kind, Content.title, Root.path, File.directory, File.name)
+                .join(File, File.content_id == Content.id)
+                .join(Root, Root.id == File.root_id)
+                .where(Content.id.in_(some), shown_now)
+                .order_by(Root.path, File.directory, File.name)
+            )
+            for id, kind, title, root, directory, name in connection.execute(query):
+                there = here if reachable.setdefault(root, os.path.isdir(root)) else away
+                there.setdefault(id, []).append(full_path(root, directory, name))
+                facts[id] = (kind, title)
+    return {id: FoundFile(*fact, tuple(here.get(id, []) + away.get(id, []))) for id, fact in facts.items()}
+
+
+def slices(values: Sequence[int]) -> Iterator[list[int]]:
+    """Values in lists that one SQL statement takes."""
+    for at in range(0, len(values), _MANY):
+        yield [int(value) for value in values[at : at + _MANY]]

@@ -1,0 +1,150 @@
+"""A query put to a library: which segments are near, what that is worth, and which files they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from indexer.ann import Ids
+from indexer.backgrounds import contents_of
+from indexer.filters import Filter
+from indexer.found import files_of, segments_of, segments_with
+from indexer.library import Library
+from mmsearch import fusion
+from mmsearch.calibration import OFFSET, confidence, noisy_or
+from mmsearch.fusion import Scores
+from mmsearch.plan import Plan, Scored
+from mmsearch.rank import Answer, Candidate, Words, hits_of
+
+_POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
+_ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
+
+
+def search(
+    library: Library,
+    generation_id: int,
+    plan: Plan,
+    wanted: Filter,
+    *,
+    words: Mapping[int, Words] | None = None,
+    hidden: frozenset[int] = frozenset(),
+) -> Answer:
+    """The files that answer best, best first.
+
+    Args:
+        library: where to look.
+        generation_id: among the vectors of which model.
+        plan: how the query reaches each channel.
+        wanted: its filters, as the store takes them.
+        words: what was found by words, by content.
+        hidden: contents that may not answer, such as the one that is asked with.
+    """
+    words = words or {}
+    count = plan.query.k + len(hidden)
+    found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
+    contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
+    # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
+    segments = segments_of(library.store, generation_id, contents)
+    candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
+    hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+    return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
+
+
+def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
+    """The contents of the best files, and all that tie with the last of them.
+
+    Segments are fetched in growing numbers until none that was not fetched can matter.
+    """
+    depth = max(64, 8 * count)
+    while True:
+        best: dict[int, float] = {}
+        unseen = -np.inf  # no segment that was not fetched lies above this
+        for channel, route in plan.routes.items():
+            scores, ids = library.search(channel, route.vector[None], depth, allowed=route.allowed)
+            if not ids.shape[1]:
+                continue
+            keys = plan.excess(route.null, scores[0])
+            for content, key in zip(contents_of(library.store, ids[0]).tolist(), keys.tolist(), strict=True):
+                if content and key > best.get(content, -np.inf):
+                    best[content] = key
+            if ids.shape[1] == depth:
+                unseen = max(unseen, float(keys[-1]))
+        order = sorted(best, key=lambda content: -best[content])
+        if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + _ROUNDING):
+            last = best[order[min(count, len(order)) - 1]] - _ROUNDING if order else 0.0
+            return [content for content in order if best[content] >= last]
+        depth *= 4
+
+
+def _pooled(library: Library, plan: Plan, count: int) -> list[int]:
+    """The contents of the best files, among those of the segments nearest to each term."""
+    pool = max(_POOL, 20 * count)
+    ids: list[Ids] = []
+    for channel, route in plan.routes.items():
+        probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
+        _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
+        ids.append(np.unique(found))
+    segments = segments_with(library.store, np.concatenate(ids).tolist() if ids else [])
+    candidates = _candidates(plan, [plan.score(some) for some in segments], {})
+    return sorted(candidates, key=lambda content: -candidates[content].key)[:count]
+
+
+def _candidates(plan: Plan, parts: Sequence[Scored], words: Mapping[int, Words]) -> dict[int, Candidate]:
+    """Contents with what they are worth, and their scored segments."""
+    if not parts:
+        return {}
+    contents = np.concatenate([part.segments.contents for part in parts])
+    unique, inverse = np.unique(contents, return_inverse=True)
+
+    def best(rows: Sequence[Scores]) -> Scores:
+        """The highest of each content's segments, row by row: (t, contents), nan where a term reaches none."""
+        matrix = np.concatenate(rows, axis=1)
+        highest = np.full((len(matrix), len(unique)), np.nan)
+        for row, out in zip(matrix, highest, strict=True):
+            np.fmax.at(out, inverse, row)
+        return highest
+
+    keys = best([part.key[None] for part in parts])[0]
+    worth = keys
+    if not plan.is_feature_level and plan.query.metric == "cosine":
+        above = best([part.above for part in parts])
+        keys, worth = _fused(plan, best([part.terms for part in parts]), best([part.cosines for part in parts]), above)
+    blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
+    chances = confidence(worth) if plan.calibrated else np.full(len(unique), np.nan)
+    candidates: dict[int, Candidate] = {}
+    for content, key, chance in zip(unique.tolist(), keys.tolist(), chances.tolist(), strict=True):
+        if content not in blocked:
+            candidates[content] = _with_words(plan, key, chance, words.get(content))
+    for part in parts:
+        for row, content in enumerate(part.segments.contents.tolist()):
+            if content in candidates:
+                candidates[content].rows.append((part, row))
+    return candidates
+
+
+def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[Scores, Scores]:
+    """Files ranked by several terms at the decision level: what orders them, and what they are worth over chance."""
+    total = sum(plan.weights)
+    worth = fusion.lowered(fusion.weighted_mean(terms, plan.weights, plan.missing), above, plan.less, total)
+    if plan.fusion == "mean":
+        return worth, worth
+    if plan.fusion == "concat":
+        return fusion.lowered(fusion.concatenation(cosines, plan.weights), above, plan.less, total), worth
+    ranking = {"rrf": fusion.reciprocal_rank, "borda": fusion.borda}[plan.fusion]
+    lower = [-weight for weight in plan.less]
+    return ranking(np.concatenate([terms, above]), [*plan.weights, *lower]), worth
+
+
+def _with_words(plan: Plan, key: float, chance: float, words: Words | None) -> Candidate:
+    """A content's worth by meaning, and by words where these are in it.
+
+    The two are independent signals of which either is enough, so that the one that is missing takes nothing away.
+    """
+    if words is None:
+        return Candidate(key, None if np.isnan(chance) else chance, None)
+    if np.isnan(chance):
+        return Candidate(key + words.confidence, None, words)
+    both = min(float(noisy_or(chance, words.confidence)), 1 - 1e-12)
+    lift = float(np.log(both / (1 - both))) + OFFSET if plan.is_feature_level else key + words.confidence
+    return Candidate(max(key, lift), both, words)
