@@ -26,10 +26,12 @@ import typer
 from indexer.errors import MediaError, MmsearchError, UsageError
 from indexer.names import KINDS, Kind
 from mmsearch import __version__
+from mmsearch.output import options
 
 if TYPE_CHECKING:
     from indexer.report import Progress
     from mmsearch.engine import Engine
+    from mmsearch.output import OutputSettings, Results
 
 FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -54,7 +56,7 @@ LibraryOption = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = options.JsonOption
 
 
 def main() -> None:
@@ -166,15 +168,25 @@ def query(
     k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = 10,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}."),
+        typer.Option(
+            metavar="KINDS",
+            help=f"Only these kinds, separated by commas: {', '.join(KINDS)}.",
+            autocompletion=options.complete_kinds,
+        ),
     ] = None,
     within: Annotated[
         list[str] | None,
         typer.Option("--in", metavar="PLACE", help="Only what is in this folder, or this file; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")] = False,
-    null: Annotated[bool, typer.Option("-0", "--null", help="With NUL after each path, for xargs -0.")] = False,
+    jsonl: options.JsonlOption = False,
+    csv: options.CsvOption = False,
+    paths: options.PathsOption = False,
+    null: options.NullOption = False,
+    duplicates: options.DuplicatesOption = False,
+    preview: options.PreviewOption = None,
+    open_first: options.OpenOption = False,
+    contact_sheet: options.SheetOption = None,
     model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
 ) -> None:
     """Find the files and moments nearest in meaning to some words.
@@ -182,20 +194,25 @@ def query(
     Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
     """
     from mmsearch import show
+    from mmsearch.output import OutputSettings, Results
 
+    wanted = OutputSettings.chosen(
+        json=as_json,
+        jsonl=jsonl,
+        csv=csv,
+        paths=paths,
+        null=null,
+        duplicates=duplicates,
+        preview=preview,
+        open_first=open_first,
+        contact_sheet=contact_sheet,
+    )
     text = words[0]
     if len(words) > 1:
         raise UsageError(f'put quotes round what you look for: mmsearch query "{show.clean(" ".join(words))}"')
     with _engine(library, model, create=False) as engine:
         hits = engine.query(text, k, kinds=_kinds(kind or []), within=within or [])
-    if as_json:
-        _print_json(show.hits_json(text, hits))
-    elif paths or null:
-        end = b"\0" if null else b"\n"
-        sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + end for hit in hits))
-        sys.stdout.flush()
-    else:
-        _print_lines(show.hits(hits))
+    _give(Results(text, tuple(hits)), wanted)
     if not hits:
         _complain("nothing in the library fits the filters" if kind or within else "no indexed file is on disk now")
         raise typer.Exit(NOTHING)
@@ -366,6 +383,19 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             )
 
         yield on_progress
+
+
+def _give(results: Results, wanted: OutputSettings) -> None:
+    """Results to standard output, remarks on them to standard error."""
+    from mmsearch.output import finish, remark, write
+
+    remarked = remark(results, wanted)
+    if remarked:
+        print(remarked, file=sys.stderr, flush=True)
+    write(results, wanted, sys.stdout)
+    sys.stdout.flush()  # before a viewer opens, or a picture is drawn
+    for line in finish(results, wanted):
+        _complain(line)
 
 
 def _print_lines(lines: Iterable[str]) -> None:

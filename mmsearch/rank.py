@@ -13,13 +13,17 @@ MOMENTS_PER_FILE = 5
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One segment of a file that answers a query. `score` is its cosine similarity, in [-1, 1]."""
+    """One segment of a file that answers a query.
+
+    `score` is its cosine similarity, in [-1, 1]; `confidence`, in [0, 1], is None where nothing is calibrated.
+    """
 
     score: float
     channel: Channel
     start_seconds: float | None
     end_seconds: float | None
     text: str | None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,9 @@ class Hit:
     """A file that answers a query: its best moment, and the further ones in `moments`, best first.
 
     `score` is the best moment's cosine similarity, in [-1, 1]. `start_seconds` and `end_seconds` are
-    None for a file without times. `copies` are other files with the same bytes.
+    None for a file without times. `copies` are other files with the same bytes, `duplicates` nearly identical
+    ones that were folded under this one. `confidence`, in [0, 1], is None where nothing is calibrated.
+    `matched`: the words and phrases that were found literally, and "name" where the file's name was.
     """
 
     score: float
@@ -40,6 +46,9 @@ class Hit:
     title: str | None
     moments: tuple[Moment, ...]
     copies: tuple[str, ...]
+    confidence: float | None = None
+    duplicates: tuple[str, ...] = ()
+    matched: tuple[str, ...] = ()
 
 
 def rank(scored: Iterable[tuple[float, FoundSegment]]) -> list[Hit]:

@@ -1,8 +1,7 @@
-"""Results as text and as JSON values. Nothing here prints; the command line does."""
+"""What other commands than `query` report, as text and as JSON values. Nothing here prints; the command line does."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -11,39 +10,20 @@ from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
 from mmsearch.engine import Status
-from mmsearch.rank import Hit, Moment
+from mmsearch.output.text import clean, clock, many, path
 
-_SNIPPET = 100  # characters of a text that are shown
-_CLOSE = 0.1  # further moments are shown when they score nearly as well as the best; JSON has them all
-
-
-def path(value: str) -> str:
-    """A path for a person's eyes: relative to where they are when that is shorter, safe for a terminal."""
-    try:
-        here = os.getcwd().rstrip(os.sep) + os.sep
-    except FileNotFoundError:  # where they are was deleted
-        return clean(value)
-    return clean(value[len(here) :] if value.startswith(here) else value)
-
-
-def clean(text: str) -> str:
-    """A text without what could drive a terminal or break a line: such characters become escapes."""
-    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in whole)
-
-
-def clock(seconds: float) -> str:
-    """A time in a file: 0:07, 12:03, 1:02:03."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def span(moment: Hit | Moment) -> str:
-    """A moment's span of time, "0:07-0:12"; "" for what has no times."""
-    if moment.start_seconds is None or moment.end_seconds is None:
-        return ""
-    return f"{clock(moment.start_seconds)}-{clock(moment.end_seconds)}"
+__all__ = [
+    "amount",
+    "clean",
+    "many",
+    "path",
+    "progress",
+    "report",
+    "report_json",
+    "status",
+    "status_json",
+    "verified",
+]
 
 
 def amount(bytes: int) -> str:
@@ -54,56 +34,6 @@ def amount(bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
-
-
-def many(count: int, one: str, more: str | None = None) -> str:
-    """A number and its noun: "1 file", "3 files"."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
-
-
-def hits(found: list[Hit]) -> Iterator[str]:
-    """Ranked files, a line each, with the best moment and what was said or written in it."""
-    for place, hit in enumerate(found, start=1):
-        yield f"{place:>3}  {hit.score:6.3f}  {hit.kind:<5}  {span(hit):<11}  {path(hit.path)}"
-        if hit.text:
-            yield f"{'':33}{snippet(hit.text)}"
-        close = [m for m in hit.moments if span(m) and m.score > hit.score - _CLOSE]
-        if close:
-            yield f"{'':33}also {', '.join(f'{span(m)} ({m.score:.3f})' for m in close)}"
-        if hit.copies:
-            yield f"{'':33}same as {', '.join(path(copy) for copy in hit.copies)}"
-
-
-def snippet(text: str) -> str:
-    """The beginning of a text, on one line and in quotes."""
-    line = clean(" ".join(text.split()))
-    return f'"{line if len(line) <= _SNIPPET else line[: _SNIPPET - 1].rstrip() + "…"}"'
-
-
-def hits_json(query: str, found: list[Hit]) -> dict[str, Any]:
-    """The documented JSON of a query's answer: see docs/json.md."""
-    return {"query": query, "hits": [_hit_json(hit) for hit in found]}
-
-
-def _hit_json(hit: Hit) -> dict[str, Any]:
-    return {
-        "path": hit.path,
-        "kind": hit.kind,
-        **_moment_json(hit),
-        "title": hit.title,
-        "moments": [_moment_json(moment) for moment in hit.moments],
-        "copies": list(hit.copies),
-    }
-
-
-def _moment_json(moment: Hit | Moment) -> dict[str, Any]:
-    return {
-        "channel": moment.channel,
-        "score": round(moment.score, 6),
-        "start": moment.start_seconds,
-        "end": moment.end_seconds,
-        "text": moment.text,
-    }
 
 
 def report(done: IndexReport) -> Iterator[str]:

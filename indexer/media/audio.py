@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,28 @@ def blocks(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list
         problems.append(line)
 
 
+def stretch(path: Path, format: str, start_seconds: float, end_seconds: float, rate: int) -> Waveform:
+    """The sound between two times: (samples,) float32, mono, at `rate` Hz; shorter where the file ends before.
+
+    It is found by seeking, so that its ends are as exact as the file's own blocks of sound.
+
+    Raises:
+        MediaError: the file cannot be opened, or holds no sound that can be decoded there.
+    """
+    pieces: list[Waveform] = []
+    missing = int((end_seconds - start_seconds) * rate)
+    for at, piece in _waveforms(path, format, rate, Damage(), start_seconds):
+        if at + len(piece) / rate <= start_seconds:
+            continue
+        if at >= end_seconds or missing <= 0:
+            break
+        pieces.append(piece[:missing])
+        missing -= len(piece)
+    if not pieces:
+        raise DamagedMediaError(f"no sound can be decoded at {start_seconds:.1f} s: the file is cut short or damaged")
+    return np.concatenate(pieces)
+
+
 def _quietest(block: Waveform, rate: int) -> int:
     """Where to cut a full block: the middle of the quietest pause near its end, so that no sentence is cut in two."""
     tail = min(int(_CUT_SECONDS * rate), len(block) // 2)
@@ -97,8 +120,13 @@ def _quietest(block: Waveform, rate: int) -> int:
     return len(block) - int(sums.argmin()) - window // 2
 
 
-def _waveforms(path: Path, format: str, rate: int, damage: Damage) -> Iterator[tuple[float, Waveform]]:
-    """Decoded and resampled pieces, each with where it begins in seconds from the start of the file."""
+def _waveforms(
+    path: Path, format: str, rate: int, damage: Damage, from_seconds: float = 0.0
+) -> Iterator[tuple[float, Waveform]]:
+    """Decoded and resampled pieces, each with where it begins in seconds from the start of the file.
+
+    They begin at `from_seconds` or somewhat before it; where a file cannot be sought in, at its start.
+    """
     with open_container(path, format) as container:
         stream = audio_stream(container)
         if stream is None:
@@ -107,6 +135,9 @@ def _waveforms(path: Path, format: str, rate: int, damage: Damage) -> Iterator[t
         if format not in _GUESSED_LENGTH:
             damage.expected = end_of(container, stream)
         start = start_of(container)
+        if from_seconds > 0:
+            with contextlib.suppress(av.error.FFmpegError):
+                container.seek(int((start + from_seconds) * av.time_base), backward=True)
         resampler, shape = None, None
         at = 0.0
         for packet in packets(container, stream, damage):

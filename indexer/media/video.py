@@ -57,6 +57,9 @@ _HELD_BYTES = 64_000_000
 _PROBED_PACKETS = 300
 """How far to look for the first frame, which carries the rotation."""
 
+_PEEKED_PACKETS = 600
+"""How far to decode from a key frame to the one frame that is wanted: ten seconds at 60 frames/s."""
+
 
 def samples(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list[str]) -> Iterator[Sample]:
     """The frames of a video, then its sound."""
@@ -126,6 +129,45 @@ class _Reached:
     """How far decoding came, in seconds from the start of the file."""
 
     end: float = 0.0
+
+
+def frame_at(path: Path, format: str, at_seconds: float, image_side: int) -> NDArray[np.uint8]:
+    """The frame shown at a moment, or near it: (height, width, 3) uint8 sRGB, upright, shorter side <= `image_side`.
+
+    It is found by seeking, and after a bounded number of packets the last frame before the moment will do.
+
+    Raises:
+        MediaError: the file cannot be opened, or holds no frame that can be decoded.
+    """
+    held: tuple[av.VideoFrame, av.VideoStream] | None = None
+    for by_seeking in (True, False):  # an index that leads beyond the last frame: then from the beginning
+        with open_container(path, format) as container:
+            stream = video_stream(container)
+            if stream is None:
+                break
+            check_codec(stream)
+            start = start_of(container)
+            if by_seeking:
+                try:
+                    container.seek(int((start + at_seconds) * av.time_base), backward=True)
+                except av.error.FFmpegError:
+                    continue
+            stream.thread_type = "AUTO"
+            stream.codec_context.skip_frame = "NONREF"
+            for number, packet in enumerate(packets(container, stream, Damage())):
+                try:
+                    decoded = stream.codec_context.decode(packet)
+                except av.error.FFmpegError:
+                    continue
+                for frame in decoded:
+                    held = frame, stream
+                    if frame.pts is None or frame.time - start + _ROUNDING >= at_seconds:
+                        return _pixels(frame, stream, image_side)
+                if number >= _PEEKED_PACKETS:
+                    break
+            if held is not None:
+                return _pixels(*held, image_side)
+    raise DamagedMediaError("no frame of the video can be decoded: the file is cut short or damaged")
 
 
 def _chosen(

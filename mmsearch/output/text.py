@@ -1,0 +1,150 @@
+"""Words for a person's eyes: safe for a terminal, short, and the same wherever results are shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmsearch.rank import Hit, Moment
+
+NAME = "name"
+"""What `Hit.matched` holds when the file's name was found."""
+
+CLOSE = 0.1
+"""Further moments are shown when they score nearly as well as the best; JSON has them all."""
+
+_JOINERS = "\u200c\u200d"  # invisible, harmless, and part of Persian words and of many emoji
+
+Spans = tuple[tuple[int, int], ...]
+"""Stretches of a string, as (begin, end) indices, in order and apart."""
+
+
+def clean(text: str) -> str:
+    """A text without what could drive a terminal or break a line: such characters become escapes."""
+    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in whole)
+
+
+def path(value: str) -> str:
+    """A path for a person's eyes: relative to where they are when that is shorter, safe for a terminal."""
+    try:
+        here = os.getcwd().rstrip(os.sep) + os.sep
+    except FileNotFoundError:  # where they are was deleted
+        return clean(value)
+    return clean(value[len(here) :] if value.startswith(here) else value)
+
+
+def elided(shown: str, width: int, measure: Callable[[str], int] = len) -> str:
+    """A path of at most `width` columns, folders left out in the middle: "media/…/cup.jpg".
+
+    The file's name is always whole, so that what comes back may be wider than asked.
+    `measure` says how many columns a string takes.
+    """
+    if measure(shown) <= width:
+        return shown
+    folders, _, name = shown.rpartition(os.sep)
+    parts = folders.split(os.sep) if folders else []
+    best = f"…{os.sep}{name}" if parts else name
+    for kept in range(1, len(parts)):
+        # The nearest folder says most about a file, then the first.
+        head, tail = parts[: kept // 2], parts[len(parts) - (kept + 1) // 2 :]
+        shorter = os.sep.join([*head, "…", *tail, name])
+        if measure(shorter) > width:
+            break
+        best = shorter
+    return best
+
+
+def clock(seconds: float) -> str:
+    """A time in a file: 0:07, 12:03, 1:02:03."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def span(moment: Hit | Moment) -> str:
+    """A moment's span of time, "0:07-0:12"; "" for what has no times."""
+    if moment.start_seconds is None or moment.end_seconds is None:
+        return ""
+    return f"{clock(moment.start_seconds)}-{clock(moment.end_seconds)}"
+
+
+def percent(confidence: float | None) -> str:
+    """A confidence in [0, 1] as "87%"; never "100%" or "0%", which nobody can know; "" for None."""
+    if confidence is None:
+        return ""
+    if confidence >= 0.995:
+        return ">99%"
+    return "<1%" if confidence < 0.005 else f"{100 * confidence:.0f}%"
+
+
+def many(count: int, one: str, more: str | None = None) -> str:
+    """A number and its noun: "1 file", "3 files"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def close_moments(hit: Hit) -> list[str]:
+    """Further moments nearly as good as the best: "0:12-0:15 (0.540)", or "(61%)" where there is a confidence."""
+    close = (m for m in hit.moments if span(m) and m.score > hit.score - CLOSE)
+    return [f"{span(m)} ({percent(m.confidence) or f'{m.score:.3f}'})" for m in close]
+
+
+def snippet(text: str, limit: int = 100, matched: Sequence[str] = ()) -> tuple[str, Spans]:
+    """A piece of a text on one line, in quotes, of at most `limit` characters between them.
+
+    It is the beginning, or the stretch around the first word of `matched`. The spans say where such words are
+    in what is returned.
+    """
+    line = clean(" ".join(text.split()))
+    spans = found_words(line, matched)
+    if len(line) > limit:
+        begin, end = 0, limit - 1
+        if spans and spans[0][1] > end:
+            begin = max(0, spans[0][0] - limit // 3)
+            begin = line.find(" ", begin, spans[0][0]) + 1 or begin  # not in the middle of a word
+            end = begin + limit - 2
+        tail = "…" if end < len(line) else ""
+        line = ("…" if begin else "") + (line[begin:end].rstrip() if tail else line[begin:]) + tail
+        spans = found_words(line, matched)
+    return f'"{line}"', tuple((begin + 1, end + 1) for begin, end in spans)
+
+
+def found_words(text: str, words: Sequence[str]) -> Spans:
+    """Where words and phrases stand in a text, without regard to case, accents and the kind of blank.
+
+    A word is found as a whole where it can be, else as a part: scripts without blanks have no whole words.
+    """
+    folded, places = _folded(text)
+    covered: set[int] = set()
+    for word in words:
+        needle = r"\s+".join(map(re.escape, _folded(word)[0].split()))
+        if not needle or word == NAME:
+            continue
+        for pattern in (rf"(?<!\w){needle}(?!\w)", needle):
+            found = [match.span() for match in re.finditer(pattern, folded)]
+            if found:
+                covered.update(place for begin, end in found for place in places[begin:end])
+                break
+    spans: list[tuple[int, int]] = []
+    for place in sorted(covered):
+        if spans and spans[-1][1] == place:
+            spans[-1] = (spans[-1][0], place + 1)
+        else:
+            spans.append((place, place + 1))
+    return tuple(spans)
+
+
+def _folded(text: str) -> tuple[str, list[int]]:
+    """A text in one case and without accents, and from which index each of its characters comes."""
+    characters: list[str] = []
+    places: list[int] = []
+    for place, character in enumerate(text):
+        for part in unicodedata.normalize("NFKD", character.casefold()):
+            if not unicodedata.combining(part):
+                characters.append(part)
+                places.append(place)
+    return "".join(characters), places
