@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import ColumnElement, select
@@ -113,7 +113,7 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
             for id, kind, title, root, directory, name in connection.execute(query):
                 there = here if reachable.setdefault(root, os.path.isdir(root)) else away
                 there.setdefault(id, []).append(full_path(root, directory, name))
-                facts[id] = (kind, title)
+                facts[id] = (cast(Kind, kind), title)
     return {id: FoundFile(*fact, tuple(here.get(id, []) + away.get(id, []))) for id, fact in facts.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,39 +13,22 @@ from sqlalchemy import and_, exists, func, or_, select
 from indexer.ann import Ids
 from indexer.filters import Filter, Place, shown
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
-from indexer.store import Store, unpack
-from indexer.types import Channel, Kind, Vectors
+from indexer.store import Store
+from indexer.types import Channel
 
 __all__ = [
     "Counts",
     "Filter",
-    "FoundSegment",
     "Place",
     "RootStatus",
     "Trouble",
     "admitted",
     "count",
-    "describe",
     "full_path",
-    "segments_of",
     "troubles",
 ]
 
 _MANY = 500
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSegment:
-    """A segment as a person knows it. `paths` are the files that hold it, all on disk when last seen."""
-
-    content_id: int
-    kind: Kind
-    channel: Channel
-    start_seconds: float | None
-    end_seconds: float | None
-    text: str | None
-    title: str | None
-    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,76 +79,6 @@ def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter)
             .order_by(Segment.id)
         )
         return np.fromiter(connection.execute(query).scalars(), np.int64)
-
-
-def segments_of(store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]) -> tuple[Ids, Vectors]:
-    """All segments that some contents have in a channel: ids (n,) int64, and vectors (n, dim) float32 of length 1."""
-    ids: list[int] = []
-    stored: list[bytes] = []
-    with store.reading() as connection:
-        for at in range(0, len(content_ids), _MANY):
-            query = (
-                select(Segment.id, Segment.vector)
-                .join(Encoding, Encoding.id == Segment.encoding_id)
-                .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-                .where(Encoding.content_id.in_(content_ids[at : at + _MANY]))
-            )
-            for row in connection.execute(query):
-                ids.append(row.id)
-                stored.append(row.vector)
-    if not ids:
-        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    return np.array(ids, np.int64), unpack(b"".join(stored), len(ids))
-
-
-def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[int, FoundSegment]:
-    """What these segments are, by id; one that is gone meanwhile is left out."""
-    found = {}
-    reachable: dict[str, bool] = {}
-    with store.reading() as connection:
-        for at in range(0, len(segment_ids), _MANY):
-            some = [int(id) for id in segment_ids[at : at + _MANY]]
-            segments = connection.execute(
-                select(
-                    Segment.id,
-                    Segment.channel,
-                    Segment.start_seconds,
-                    Segment.end_seconds,
-                    Segment.text,
-                    Content.id.label("content_id"),
-                    Content.kind,
-                    Content.title,
-                )
-                .join(Encoding, Encoding.id == Segment.encoding_id)
-                .join(Content, Content.id == Encoding.content_id)
-                .where(Segment.id.in_(some))
-            ).all()
-            contents = {row.content_id for row in segments}
-            paths: dict[int | None, list[str]] = {}
-            away: dict[int | None, list[str]] = {}  # below a root that cannot be reached now: shown after the others
-            for content_id, root, directory, name in connection.execute(
-                select(File.content_id, Root.path, File.directory, File.name)
-                .join(Root, Root.id == File.root_id)
-                .where(File.content_id.in_(contents), shown(wanted))
-                .order_by(Root.path, File.directory, File.name)
-            ):
-                here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
-                here.setdefault(content_id, []).append(full_path(root, directory, name))
-            for content_id, elsewhere in away.items():
-                paths.setdefault(content_id, []).extend(elsewhere)
-            for row in segments:
-                if row.content_id in paths:
-                    found[row.id] = FoundSegment(
-                        row.content_id,
-                        row.kind,
-                        row.channel,
-                        row.start_seconds,
-                        row.end_seconds,
-                        row.text,
-                        row.title,
-                        tuple(paths[row.content_id]),
-                    )
-    return found
 
 
 def count(store: Store, generation_id: int | None) -> Counts:

@@ -47,7 +47,7 @@ def background_source() -> str:
 
 def read_nulls(library: Library, generation_id: int) -> dict[tuple[str, str], Null]:
     """The null distributions that a library keeps, by (query modality, channel), for its present size."""
-    nulls = {}
+    nulls: dict[tuple[str, str], Null] = {}
     for row in read_backgrounds(library.store, generation_id):
         null = Null(row.location, row.scale, row.mean, row.size)
         nulls[row.modality, row.channel] = null.among(library.store.position(generation_id, row.channel).vectors)
@@ -98,7 +98,7 @@ def calibrate(library: Library, encoder: Encoder) -> Nulls:
                 rows.append(row)
     if changed:
         write_backgrounds(library.store, generation_id, rows)
-    return {(row.modality, row.channel): Null(row.location, row.scale, row.mean, row.size) for row in rows}
+    return {(str(row.modality), str(row.channel)): Null(row.location, row.scale, row.mean, row.size) for row in rows}
 
 
 def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
@@ -122,7 +122,7 @@ def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | No
 def _ask(
     library: Library, generation_id: int, channel: Channel, queries: Vectors, own_contents: np.ndarray | None
 ) -> Null | None:
-    """What the background queries score in a channel. `own_contents`: the files that they come from, not to be found."""
+    """What background queries score in a channel. `own_contents`: the files that they come from, not to be found."""
     if not len(queries):
         return None
     size = library.store.position(generation_id, channel).vectors

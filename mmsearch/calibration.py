@@ -1,26 +1,26 @@
 """What a score is worth: how it compares with what queries score that nothing in the library matches.
 
-Cosines of different channels cannot be compared: CLIP gives a picture 0.25 where a text tower gives a document 0.6. What
-can be compared is how far a score lies above chance. So a bank of *background queries*, which were not written for the
-library, is put to each of its channels once, and the best score that each of them finds is kept. These best scores
-follow, nearly, a Gumbel distribution, as the maxima of many draws do (Fisher and Tippett 1928; Gumbel 1958):
+Cosines of different channels cannot be compared: CLIP gives a picture 0.25 where a text tower gives a document 0.6.
+What can be compared is how far a score lies above chance. So a bank of *background queries*, which were not written
+for the library, is put to each of its channels once, and the best score that each of them finds is kept. These best
+scores follow, nearly, a Gumbel distribution, as the maxima of many draws do (Fisher and Tippett 1928; Gumbel 1958):
 
     P(best <= s) = exp(-exp(-(s - location) / scale))
 
-Being the distribution of the *best of the whole channel*, it takes the library's size into account as it is; for n of its
-N vectors (a filter, a library that grew) the location moves by scale * ln(n / N). A score in its units,
+Being the distribution of the *best of the whole channel*, it takes the library's size into account as it is; for n of
+its N vectors (a filter, a library that grew) the location moves by scale * ln(n / N). A score in its units,
 
     excess = (s - location) / scale,
 
 is above ln(99) = 4.6 for one background query in a hundred. And where the density of true matches is about level over
 the range that matters, while the right tail of the Gumbel density falls as exp(-excess), Bayes' rule makes the log-odds
 of a match *excess plus a constant*: a Platt curve (Platt 1999) whose slope is 1. `benchmarks/calibration.py` fits slope
-and constant on labelled data, and finds 0.9 to 1.1 and -4.5 to -4.7. Both are taken from theory: slope 1, constant
+and constant on labelled data, and finds slopes about 1 and constants about -4.6. Both are taken from theory: slope 1, constant
 -4.6, so that a confidence of one half is the point that one background query in a hundred reaches.
 
-Two steps of the literature are here as functions, and off because they do not pay on what was measured: centring
-by the channel's mean, and nearest-neighbour normalisation (Chowdhury et al., EMNLP 2024), which lowers each item by what it
-scores against the bank. docs/performance.md has the figures.
+Two steps of the literature are here as functions, and off because they do not pay on what was measured: centring by
+the channel's mean, and nearest-neighbour normalisation (Chowdhury et al., EMNLP 2024), which lowers each item by what
+it scores against the bank. docs/performance.md has the figures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ Floats = NDArray[np.floating[Any]]
 OFFSET = -math.log(-math.log(0.99))
 """The excess that the best score of one background query in a hundred goes above: 4.600."""
 
-_QUANTILES = (0.05, 0.95)  # of the best scores, between which the curve is laid: the rest may be true matches
+_QUANTILES = (0.5, 0.95)
+"""Of the best scores, between which the curve is laid: above may be true matches, and the lower half says little of the
+right tail. On labelled data, other ranges missed the false-accept rate that they promised: benchmarks/calibration.py."""
+
 _LEAST_SCALE = 1e-3  # a float16 vector is no finer than this
 _FEWEST = 8  # best scores that a curve can be laid through
 
@@ -66,7 +69,7 @@ class Null:
         size = max(size, 1)
         return Null(self.location + self.scale * math.log(size / self.size), self.scale, self.mean, size)
 
-    def excess(self, scores: Floats, *, channels: int = 1) -> Floats:
+    def excess(self, scores: Floats, *, channels: int = 1) -> NDArray[np.float64]:
         """How far scores lie above chance, in units of the Gumbel scale: float64, of the shape of `scores`.
 
         Args:
@@ -74,16 +77,16 @@ class Null:
             channels: how many channels the query is put to. The best of several has as many chances: Bonferroni's
                 correction, which in these units is ln(channels).
         """
-        return (np.asarray(scores, np.float64) - self.location) / self.scale - math.log(channels)
+        return np.asarray((np.asarray(scores, np.float64) - self.location) / self.scale - math.log(channels))
 
 
-def confidence(excess: Floats) -> Floats:
+def confidence(excess: Floats | float) -> NDArray[np.float64]:
     """The probability that a score so far above chance is a match: in (0, 1), one half at `OFFSET`."""
-    return 1 / (1 + np.exp(-np.clip(np.asarray(excess, np.float64) - OFFSET, -60, 60)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(excess, np.float64) - OFFSET, -60, 60))))
 
 
 def fit(best: Floats, *, size: int, mean: float) -> Null | None:
-    """The Gumbel distribution of best scores, from those between their 5th and 95th percentile.
+    """The Gumbel distribution of best scores, from those between their median and their 95th percentile.
 
     A bank is general, so that some of its queries do match something; these are at the top, and left out. Quantiles
     against reduced variates by least squares (Gumbel 1958, section 6.2: probability paper).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,23 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from indexer.ann import Ids
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
 from indexer.library import Library
-from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, segments_of, troubles
+from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
+from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from mmsearch.background import calibrate, read_nulls
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
+from mmsearch.held import content_at, filter_of, stored_reading
 from mmsearch.places import bytes_of, default_library, expanded, spellings
-from mmsearch.query import Query
-from mmsearch.rank import Hit, rank
+from mmsearch.plan import make_plan
+from mmsearch.query import Query, Term
+from mmsearch.rank import Answer
+from mmsearch.readings import Reading, read_term
+from mmsearch.search import search
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
 
-_ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
+_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,8 @@ class Engine:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
             encoder = _Shared(self.encoder, self._encoding)
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
+            if not report.interrupted:
+                calibrate(self._library, encoder)
             report.unreachable += unreachable
             return report
 
@@ -241,8 +247,8 @@ class Engine:
 
     def query(
         self, query: str | Query, k: int = 10, *, kinds: Sequence[Kind] = (), within: Sequence[str] = ()
-    ) -> list[Hit]:
-        """The files that answer best, each with its best moments, by falling cosine similarity.
+    ) -> Answer:
+        """The files that answer best, each with its best moments, best first.
 
         Args:
             query: words, or a `Query`, which then says all the rest.
@@ -251,11 +257,30 @@ class Engine:
             within: folders that they may lie in; any when empty.
 
         Raises:
-            UsageError: the query is empty or too long, or a folder in `within` is not in the library.
+            UsageError: the query is empty or too long, a file in it cannot be read, the model has no tower for it,
+                or a folder in `within` is not in the library.
             EmptyLibraryError: nothing has been indexed yet.
         """
         if isinstance(query, str):
             query = Query.of_text(query, k=k, kinds=kinds, within=within)
+        return self._ask(query, hidden=False)
+
+    def similar(self, path: str | os.PathLike[str], k: int = 10, **how: Any) -> Answer:
+        """The files that are most like one, which is left out itself. One that is in the library costs no encoding.
+
+        Args:
+            path: the file, in the library or not.
+            k: how many files at most.
+            how: other fields of `Query`, such as `kinds`.
+
+        Raises:
+            UsageError: there is no such file, or it cannot be read, or the model has no tower for it.
+            EmptyLibraryError: nothing has been indexed yet.
+        """
+        return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
+
+    def _ask(self, query: Query, *, hidden: bool) -> Answer:
+        """Put a query to the library; `hidden` leaves the files out that it asks with."""
         generation = self._library.store.generation()
         if generation is None or self._library.store.is_empty(generation[0]):
             writer = self._library.writer()
@@ -265,97 +290,20 @@ class Engine:
                 else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
-        wanted = Filter(
-            query.kinds,
-            self._places(query.within) if query.within else None,
-            after=query.after,
-            before=query.before,
-            min_seconds=query.min_seconds,
-            max_seconds=query.max_seconds,
-            near=query.near,
-            name=query.name,
-        )
-        vectors = self._encode(query, spec)
-        store = self._library.store
-        allowed = {channel: admitted(store, generation_id, channel, wanted) for channel in vectors}
-        best = self._nearest(query.k, vectors, allowed, wanted)
-        # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
-        scored: dict[int, float] = {}
-        for channel, vector in vectors.items():
-            ids, stored = segments_of(store, generation_id, channel, best)
-            scored.update(zip(ids.tolist(), (stored @ vector[0]).tolist() if len(ids) else (), strict=True))
-        found = describe(store, list(scored), wanted)
-        return rank((scored[id], segment) for id, segment in found.items())[: query.k]
+        wanted = filter_of(self._library, query)
+        held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
+        readings = [
+            (content and stored_reading(self._library, generation_id, spec, term, content)) or self._read(term)
+            for term, content in zip(query.terms, held, strict=True)
+        ]
+        nulls = read_nulls(self._library, generation_id)
+        plan = make_plan(self._library, generation_id, nulls, query, readings, wanted)
+        own = frozenset(content for content in held if content) if hidden else frozenset()
+        return search(self._library, generation_id, plan, wanted, hidden=own)
 
-    def _nearest(
-        self, k: int, vectors: dict[Channel, Vectors], allowed: dict[Channel, Ids | None], wanted: Filter
-    ) -> list[int]:
-        """The contents of the k best files. Segments are fetched in growing numbers until no unseen one can matter."""
-        depth = max(64, 8 * k)
-        while True:
-            scored: dict[int, float] = {}
-            unseen = -np.inf  # no segment that was not fetched scores above this
-            for channel, vector in vectors.items():
-                scores, ids = self._library.search(channel, vector, depth, allowed=allowed[channel])
-                scored.update(zip(ids[0].tolist(), scores[0].tolist(), strict=True))
-                if ids.shape[1] == depth:
-                    unseen = max(unseen, float(scores[0, -1]))
-            found = describe(self._library.store, list(scored), wanted)
-            by_file = rank((scored[id], segment) for id, segment in found.items())
-            if unseen == -np.inf or (len(by_file) >= k and by_file[k - 1].score > unseen + _ROUNDING):
-                content_of = {segment.paths[0]: segment.content_id for segment in found.values()}
-                return [content_of[hit.path] for hit in by_file[:k]]
-            depth *= 4
-
-    def _encode(self, query: Query, spec: ModelSpec) -> dict[Channel, Vectors]:
-        """The query in the space of each channel that a tower brings it to: (1, dim) float32 each."""
-        encoder = self.encoder
-        if len(query.terms) > 1 or query.terms[0].kind != "text":
-            raise UsageError(f"only one text can be looked for so far, and not {query.asked}")
-        sample = TextSample(query.terms[0].value)
-        reached = {channel: spec.query_tower("text", channel) for channel, _ in spec.channels}
-        for tower in dict.fromkeys(reached.values()):
-            if tower is not None:
-                self._check_length(sample.text, tower, spec)
-        vectors: dict[TowerSpec, Vectors] = {}
-        found: dict[Channel, Vectors] = {}
-        with self._encoding:
-            for channel, tower in reached.items():
-                if tower is None:
-                    continue
-                if tower not in vectors:
-                    vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, sample)])
-                found[channel] = vectors[tower]
-        return found
-
-    def _check_length(self, text: str, tower: TowerSpec, spec: ModelSpec) -> None:
-        """Refuse a query that a tower would read only the beginning of."""
-        limited = tower in dict(spec.token_limits)
-        tokens = self.encoder.count_tokens(text, tower) if limited else self.encoder.count_tokens(text)
-        limit = spec.token_limit(tower)
-        if tokens > limit:
-            raise UsageError(f"the query has {tokens} tokens, and the model {spec.name!r} reads {limit}; shorten it")
-
-    def _places(self, folders: Iterable[str]) -> tuple[Place, ...]:
-        """Where folders lie in the library's roots, or which roots lie in them."""
-        roots = self._library.store.roots()
-        places: list[Place] = []
-        for folder in folders:
-            inside, holds = [], []
-            for place in spellings(folder):
-                inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
-                holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
-            if not inside and not holds:
-                raise UsageError(f"{folder} lies in none of the library's folders: {', '.join(roots.values())}")
-            if any(scope and not os.path.exists(place) and not self._knows(id, scope) for id, scope in inside):
-                raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
-            places += inside or holds
-        return tuple(places)
-
-    def _knows(self, root_id: int, scope: str) -> bool:
-        directory, _, name = scope.rpartition("/")
-        store = self._library.store
-        return bool(store.directories(root_id, scope)) or name in store.known_in(root_id, directory)
+    def _read(self, term: Term) -> Reading:
+        encoder = _Shared(self.encoder, self._encoding)
+        return read_term(term, encoder, lambda tower, samples: _encode(encoder, tower, samples))
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
@@ -369,6 +317,22 @@ class Engine:
             index_bytes=bytes_of(self.path.glob("index/*.faiss")),
             troubles=tuple(troubles(self._library.store, generation_id)),
         )
+
+
+def _is_file(term: Term) -> bool:
+    return term.kind != "text" and not term.samples
+
+
+def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, Vectors]:
+    """Samples through a tower: rows of length 1, and the lengths that they had."""
+    parts = [
+        encoder.encode(tower, [encoder.prepare(tower, sample) for sample in samples[at : at + _BATCH]])
+        for at in range(0, len(samples), _BATCH)
+    ]
+    vectors = np.concatenate(parts)
+    norms: Vectors = np.linalg.norm(vectors, axis=1)
+    vectors /= np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
+    return vectors, norms
 
 
 def _load(name: str, spec: ModelSpec) -> Encoder:

@@ -1,14 +1,16 @@
 """How several terms become one ranking, as functions of arrays.
 
-Two families, as the literature of multimodal retrieval has them (Atrey et al., "Multimodal fusion for multimedia analysis",
-Multimedia Systems 2010):
+Two families, as the literature of multimodal retrieval has them (Atrey et al., "Multimodal fusion for multimedia
+analysis", Multimedia Systems 2010):
 
-- *feature level*: the terms' vectors become one, in a space that all of them reach (`weighted_sum`), or their cosines are
-  weighed as those of one long vector would be (`concatenation`), or by how well each agrees with the candidate (`attention`);
-- *decision level*: each term ranks alone, and the rankings are put together (`weighted_mean`, `reciprocal_rank`, `borda`).
+- *feature level*: the terms' vectors become one, in a space that all of them reach (`weighted_sum`), or their cosines
+  are weighed as those of one long vector would be (`concatenation`), or by how well each agrees with the candidate
+  (`attention`);
+- *decision level*: each term ranks alone, and the rankings are put together (`weighted_mean`, `reciprocal_rank`,
+  `borda`).
 
-A negative weight lowers what its term is near to and leaves all else as it is. In every matrix below, rows are terms and
-columns are candidates, and nan says that a term does not reach a candidate.
+A negative weight lowers what its term is near to and leaves all else as it is. In every matrix below, rows are terms
+and columns are candidates, and nan says that a term does not reach a candidate.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.ann import Ids
 from indexer.filters import Filter
@@ -53,7 +54,7 @@ class Scored:
     terms: Scores
     cosines: Scores
     above: Scores
-    blocked: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    blocked: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +102,11 @@ class Plan:
         cosines = _cosines(route.positive, segments.vectors)
         terms = np.stack([self.excess(null, row) for null, row in zip(route.nulls, cosines, strict=True)])
         against = _cosines(route.negative, segments.vectors)
-        above = np.stack(
-            [self._above(null, row) for null, row in zip(route.against, against, strict=True)]
-        ) if self.less else np.empty((0, len(segments)))
+        above = (
+            np.stack([self._above(null, row) for null, row in zip(route.against, against, strict=True)])
+            if self.less
+            else np.empty((0, len(segments)))
+        )
         together: Scores = (segments.vectors @ route.vector).astype(np.float64)
         if self.fusion == "sum" or len(self.weights) == 1:
             cosine, key = together, self.excess(route.null, together)
@@ -116,7 +119,9 @@ class Plan:
             key = -_distances(route, segments, together)
         key = fusion.lowered(key, above, self.less, sum(self.weights))
         limit = self.query.not_below
-        blocked = np.zeros(len(segments), bool) if limit is None else (np.nan_to_num(against, nan=-2) >= limit).any(0)
+        blocked = np.zeros(len(segments), np.bool_)
+        if limit is not None:
+            blocked = np.asarray((np.nan_to_num(against, nan=-2) >= limit).any(axis=0))
         return Scored(segments, key, cosine, terms, cosines, above, blocked)
 
     def _above(self, null: Null | None, cosines: Scores) -> Scores:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from indexer.lookup import FoundSegment
+import numpy as np
+
+from indexer.found import FoundFile
 from indexer.types import Channel, Kind
+from mmsearch.calibration import confidence
+from mmsearch.plan import Plan, Scored
 
 MOMENTS_PER_FILE = 5
+
+CONFIDENT = 0.5
+"""The confidence from which a match stands out: what one background query in a hundred reaches by chance."""
+
+_LEVEL = 1.0
+"""Neighbouring segments are one moment when they score within this of its best, in excess over chance; where nothing is
+calibrated, within _LEVEL_COSINE."""
+_LEVEL_COSINE = 0.02
+_GAP_SECONDS = 0.5  # between neighbours
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One segment of a file that answers a query.
+    """One stretch of a file that answers a query.
 
     `score` is its cosine similarity, in [-1, 1]; `confidence`, in [0, 1], is None where nothing is calibrated.
     """
@@ -50,32 +64,185 @@ class Hit:
     duplicates: tuple[str, ...] = ()
     matched: tuple[str, ...] = ()
 
+    @property
+    def matches_well(self) -> bool:
+        """Whether it stands out from chance."""
+        return self.confidence is not None and self.confidence >= CONFIDENT
 
-def rank(scored: Iterable[tuple[float, FoundSegment]]) -> list[Hit]:
-    """Group segments by content and rank the contents by their best segment's cosine similarity.
 
-    Ties are broken by path, and within a file by time, so that the order never depends on the index.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What looking for the words themselves found of one content.
+
+    `confidence`: in [0, 1). `literal`: a quoted phrase or a file name is there as it was typed. `segment_id`: where the
+    words are, or None for a name or title. `matched`: what was found.
     """
-    by_content: dict[int, list[tuple[float, FoundSegment]]] = {}
-    for score, segment in scored:
-        by_content.setdefault(segment.content_id, []).append((score, segment))
-    hits = []
-    for segments in by_content.values():
-        segments.sort(key=lambda pair: (-pair[0], pair[1].start_seconds or 0.0, pair[1].channel))
-        score, best = segments[0]
-        further = segments[1 : 1 + MOMENTS_PER_FILE]
-        hits.append(
-            Hit(
-                score=score,
-                path=best.paths[0],
-                kind=best.kind,
-                channel=best.channel,
-                start_seconds=best.start_seconds,
-                end_seconds=best.end_seconds,
-                text=best.text,
-                title=best.title,
-                moments=tuple(Moment(s, m.channel, m.start_seconds, m.end_seconds, m.text) for s, m in further),
-                copies=best.paths[1:],
-            )
+
+    confidence: float
+    literal: bool = False
+    segment_id: int | None = None
+    matched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A content that may answer. `key` ranks it. `rows`: its segments, as rows of what was scored."""
+
+    key: float
+    confidence: float | None
+    words: Words | None
+    rows: list[tuple[Scored, int]] = field(default_factory=list)
+
+
+def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile], plan: Plan) -> list[Hit]:
+    """Rank contents, best first, as many as the query asks for.
+
+    What holds a quoted phrase, or is named as was typed, comes first. Ties are broken by path, and within a file by
+    time, so that the order never depends on the index.
+
+    Args:
+        candidates: contents with their scored segments.
+        files: which of them are on disk, and where.
+        plan: the query, and how its scores are to be read.
+    """
+    ranked: list[tuple[tuple[bool, float, str, float], Hit]] = []
+    for content, candidate in candidates.items():
+        file = files.get(content)
+        if file is None or not candidate.rows:
+            continue
+        literal = candidate.words is not None and candidate.words.literal
+        for key, hit in _hits(candidate, file, plan):
+            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit))
+    ranked.sort(key=lambda pair: pair[0])
+    hits = [hit for _, hit in ranked]
+    if plan.query.confident:
+        hits = [hit for hit in hits if hit.matches_well]
+    return hits[: plan.query.k]
+
+
+def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
+    """A content as a hit; or, where moments are asked for, each of its moments as one. With what ranks it."""
+    moments = list(_moments(candidate, plan))
+    best_key, best = moments[0]
+    matched = candidate.words.matched if candidate.words is not None else ()
+    hit = Hit(
+        score=best.score,
+        path=file.paths[0],
+        kind=file.kind,
+        channel=best.channel,
+        start_seconds=best.start_seconds,
+        end_seconds=best.end_seconds,
+        text=best.text,
+        title=file.title,
+        moments=tuple(moment for _, moment in moments[1 : 1 + MOMENTS_PER_FILE]),
+        copies=file.paths[1:],
+        confidence=candidate.confidence,
+        matched=matched,
+    )
+    if not plan.query.moments:
+        yield candidate.key, hit
+        return
+    for number, (key, moment) in enumerate(moments[: 1 + MOMENTS_PER_FILE]):
+        alone = replace(
+            hit,
+            score=moment.score,
+            channel=moment.channel,
+            start_seconds=moment.start_seconds,
+            end_seconds=moment.end_seconds,
+            text=moment.text,
+            moments=(),
+            confidence=moment.confidence if number else candidate.confidence,
+            matched=() if number else matched,
         )
-    return sorted(hits, key=lambda hit: (-hit.score, hit.path))
+        yield candidate.key - (best_key - key), alone
+
+
+def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
+    """A content's moments, best first, with their keys: neighbours that score alike are one."""
+    words_in = candidate.words.segment_id if candidate.words is not None else None
+    channels: dict[Channel, tuple[Scored, list[int]]] = {}
+    for part, row in candidate.rows:
+        channels.setdefault(part.segments.channel, (part, []))[1].append(row)
+    order = sorted(
+        candidate.rows,
+        key=lambda at: (
+            at[0].segments.ids[at[1]] != words_in,
+            -at[0].key[at[1]],
+            _start(at[0], at[1]),
+            at[0].segments.channel,
+        ),
+    )
+    level = _LEVEL if plan.calibrated else _LEVEL_COSINE
+    sorted_rows = {
+        channel: sorted(rows, key=lambda row: _start(part, row)) for channel, (part, rows) in channels.items()
+    }
+    places = {channel: {row: at for at, row in enumerate(rows)} for channel, rows in sorted_rows.items()}
+    taken: set[tuple[Channel, int]] = set()
+    for part, row in order:
+        channel = part.segments.channel
+        if (channel, row) in taken:
+            continue
+        rows, at = sorted_rows[channel], places[channel][row]
+        first, last = at, at
+        if not np.isnan(part.segments.spans[row]).any():
+            while first > 0 and _joins(part, rows[first - 1], rows[first], row, level, taken):
+                first -= 1
+            while last + 1 < len(rows) and _joins(part, rows[last], rows[last + 1], row, level, taken, forward=True):
+                last += 1
+        taken.update((channel, other) for other in rows[first : last + 1])
+        key = float(part.key[row])
+        starts, ends = part.segments.spans[rows[first]][0], part.segments.spans[rows[last]][1]
+        timed = not np.isnan(starts)
+        yield (
+            key,
+            Moment(
+                score=float(part.cosine[row]),
+                channel=channel,
+                start_seconds=float(starts) if timed else None,
+                end_seconds=float(ends) if timed else None,
+                text=part.segments.texts[row],
+                confidence=float(confidence(key)) if plan.calibrated else None,
+            ),
+        )
+
+
+def _joins(
+    part: Scored,
+    earlier: int,
+    later: int,
+    seed: int,
+    level: float,
+    taken: set[tuple[Channel, int]],
+    *,
+    forward: bool = False,
+) -> bool:
+    """Whether two neighbours belong to the moment that `seed` is the best of."""
+    new = later if forward else earlier
+    spans = part.segments.spans
+    return (
+        (part.segments.channel, new) not in taken
+        and bool(spans[later][0] - spans[earlier][1] <= _GAP_SECONDS)
+        and bool(part.key[new] >= part.key[seed] - level)
+    )
+
+
+def _start(part: Scored, row: int) -> float:
+    start = float(part.segments.spans[row][0])
+    return 0.0 if np.isnan(start) else start
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Sequence[Hit]):
+    """The files that answer a query, best first: a sequence of hits.
+
+    `matches_well`: whether any of them stands out from chance; None where nothing is calibrated.
+    """
+
+    hits: tuple[Hit, ...]
+    matches_well: bool | None = None
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)

@@ -32,6 +32,8 @@ FRAMES = 32
 LISTENED_SECONDS = 300.0
 """How much of a sound, from its beginning, a query is made of."""
 
+_FRAMES_PER_SECOND = 1.0  # of a short video
+
 _PREFERRED: Mapping[Channel, tuple[Modality, ...]] = {
     "visual": ("image", "audio", "text"),
     "sound": ("audio", "image", "text"),
@@ -148,7 +150,7 @@ def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
 
     spec = encoder.spec
     path = Path(term.value)
-    frames_per_second = DecodeSettings.__dataclass_fields__["frames_per_second"].default
+    frames_per_second = _FRAMES_PER_SECOND
     try:
         with open_media(path, _settings(encoder, frames_per_second)) as media:
             seconds = media.info.duration_seconds
