@@ -69,9 +69,14 @@ class VectorIndex:
 
         return np.asarray(faiss.vector_to_array(self._index.id_map), np.int64)
 
-    def vectors(self) -> Vectors:
-        """The vectors in the index: (n, dim) float32, in the order of `ids`."""
-        return np.asarray(self._index.index.reconstruct_n(0, len(self)), np.float32).reshape(len(self), self.dim)
+    def vectors(self, start: int = 0, count: int | None = None) -> Vectors:
+        """Vectors in the index: (n, dim) float32, in the order of `ids`, `count` of them from `start` on."""
+        count = len(self) - start if count is None else min(count, len(self) - start)
+        return np.asarray(self._index.index.reconstruct_n(start, count), np.float32).reshape(count, self.dim)
+
+    def vectors_of(self, ids: Ids) -> Vectors:
+        """The vectors of ids that are in the index: (len(ids), dim) float32."""
+        return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(ids, np.int64)), np.float32)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Add vectors under ids that are not in the index yet."""

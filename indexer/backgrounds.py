@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,68 +16,51 @@ from indexer.types import Channel, Modality, Vectors
 from indexer.writes import STORED_DTYPE
 
 _MANY = 500  # values in one IN (...)
+_HEAD = 4  # bytes before stored queries, which say how many there are
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class BackgroundRow:
-    """One row: see `indexer.schema.Background`. `queries`: (n, dim) float32 of length 1, or None."""
+    """One row, without its queries: see `indexer.schema.Background`."""
 
     modality: Modality
     channel: Channel
     location: float
     scale: float
     mean: float
+    least: float
     size: int
+    vectors: int
     source: str
-    queries: Vectors | None = None
 
 
-def read_backgrounds(store: Store, generation_id: int, *, queries: bool = False) -> list[BackgroundRow]:
-    """All rows of a generation; their `queries` only when asked for, because they are large."""
-    columns = [column for column in Background.__table__.columns if queries or column.name != "queries"]
+def read_backgrounds(store: Store, generation_id: int) -> list[BackgroundRow]:
+    """All rows of a generation."""
+    columns = [column for column in Background.__table__.columns if column.name not in ("generation_id", "queries")]
     with store.reading() as connection:
         rows = connection.execute(select(*columns).where(Background.generation_id == generation_id)).all()
-    return [
-        BackgroundRow(
-            row.modality,
-            row.channel,
-            row.location,
-            row.scale,
-            row.mean,
-            row.size,
-            row.source,
-            _unpacked(row.queries) if queries else None,
-        )
-        for row in rows
-    ]
+    return [BackgroundRow(**row._mapping) for row in rows]
 
 
-def write_backgrounds(store: Store, generation_id: int, rows: Iterable[BackgroundRow]) -> None:
-    """Put these rows in the place of all that a generation had."""
+def read_queries(store: Store, generation_id: int, modality: Modality, channel: Channel) -> Vectors:
+    """The queries of one row: (n, dim) float32 of length 1; none when there is no such row."""
+    query = select(Background.queries).where(
+        Background.generation_id == generation_id, Background.modality == modality, Background.channel == channel
+    )
+    with store.reading() as connection:
+        stored = connection.execute(query).scalar()
+    if stored is None:
+        return np.empty((0, 0), np.float32)
+    return unpack(stored[_HEAD:], int.from_bytes(stored[:_HEAD], "little"))
+
+
+def write_backgrounds(store: Store, generation_id: int, rows: Iterable[tuple[BackgroundRow, Vectors]]) -> None:
+    """Put these rows, with their queries, in the place of all that a generation had."""
     with store.writing() as connection:
         connection.execute(delete(Background).where(Background.generation_id == generation_id))
-        for row in rows:
-            connection.execute(
-                insert(Background).values(
-                    generation_id=generation_id,
-                    modality=row.modality,
-                    channel=row.channel,
-                    location=row.location,
-                    scale=row.scale,
-                    mean=row.mean,
-                    size=row.size,
-                    source=row.source,
-                    queries=None if row.queries is None else _packed(row.queries),
-                )
-            )
-
-
-def _packed(vectors: Vectors) -> bytes:
-    return len(vectors).to_bytes(4, "little") + vectors.astype(STORED_DTYPE).tobytes()
-
-
-def _unpacked(stored: bytes | None) -> Vectors | None:
-    return None if stored is None else unpack(stored[4:], int.from_bytes(stored[:4], "little"))
+        for row, queries in rows:
+            packed = len(queries).to_bytes(_HEAD, "little") + queries.astype(STORED_DTYPE).tobytes()
+            connection.execute(insert(Background).values(generation_id=generation_id, queries=packed, **asdict(row)))
 
 
 def sample_segments(store: Store, generation_id: int, channel: Channel, count: int, seed: int) -> tuple[Ids, Vectors]:

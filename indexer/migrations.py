@@ -48,7 +48,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE background (
             generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, modality VARCHAR NOT NULL,
             channel VARCHAR NOT NULL, location FLOAT NOT NULL, scale FLOAT NOT NULL, mean FLOAT NOT NULL,
-            size INTEGER NOT NULL, source VARCHAR NOT NULL, queries BLOB,
+            least FLOAT NOT NULL, size INTEGER NOT NULL, vectors INTEGER NOT NULL, source VARCHAR NOT NULL,
+            queries BLOB NOT NULL,
             PRIMARY KEY (generation_id, modality, channel))""",
     ),
 )

@@ -164,9 +164,9 @@ class Segment(Base):
 class Background(Base):
     """What queries that were not written for this library score in one channel: see mmsearch/calibration.py.
 
-    `location`, `scale`: the Gumbel distribution of the best cosine that such a query finds among `size` vectors.
-    `mean`: the mean cosine of such queries and the vectors. `queries`: (n, dim) float16 vectors of the queries, made
-    from `source`; None where the library's own segments are asked with.
+    `location`, `scale`: the Gumbel distribution of the best score that such a query finds among `size` vectors.
+    `vectors`: how many there were in the channel. `mean`: the mean score of such queries. `least`: the least hubness of
+    any vector. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
     """
 
     __tablename__ = "background"
@@ -177,9 +177,11 @@ class Background(Base):
     location: Mapped[float]
     scale: Mapped[float]
     mean: Mapped[float]
+    least: Mapped[float]
     size: Mapped[int]
+    vectors: Mapped[int]
     source: Mapped[str]
-    queries: Mapped[bytes | None]
+    queries: Mapped[bytes]
 
 
 def under_or_at(scope: str) -> ColumnElement[bool]:

@@ -12,21 +12,26 @@ from importlib import resources
 
 import numpy as np
 
+from indexer.ann import Ids, VectorIndex
 from indexer.backgrounds import (
     BackgroundRow,
     contents_of,
     read_backgrounds,
+    read_queries,
     sample_segments,
     write_backgrounds,
 )
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
+from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
-from mmsearch.calibration import Null, Nulls, fit
+from mmsearch.calibration import Background, Null, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
-_NEIGHBOURS = 16  # fetched for each of them, so that one of another file is among them
-_SAMPLE = 1000  # vectors for the mean score
+_MOST = 100_000  # vectors of a channel that are asked, about
+_BLOCK = 4096
+_GROUP = 16  # vectors that a query of the library's own is put to at once
+_ROUNDS = 8  # of such groups, for each query
 _DRIFT = 0.1  # a channel that grew or shrank by more than this share is asked again
 _BATCH = 64
 _OWN = "own segments"
@@ -45,27 +50,42 @@ def background_source() -> str:
     return hashlib.sha256("\n".join(background_texts()).encode()).hexdigest()[:16]
 
 
-def read_nulls(library: Library, generation_id: int) -> dict[tuple[str, str], Null]:
-    """The null distributions that a library keeps, by (query modality, channel), for its present size."""
-    nulls: dict[tuple[str, str], Null] = {}
-    for row in read_backgrounds(library.store, generation_id):
-        null = Null(row.location, row.scale, row.mean, row.size)
-        nulls[row.modality, row.channel] = null.among(library.store.position(generation_id, row.channel).vectors)
-    return nulls
+class BackgroundCache:
+    """The backgrounds of one library, whose banks stay in memory while they are the same."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+
+    def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
+        """All that a library keeps, by (query modality, channel), for its present size."""
+        store = self._library.store
+        rows = read_backgrounds(store, generation_id)
+        banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        found = {}
+        for row in rows:
+            bank = self._banks.get((generation_id, row))
+            if bank is None:
+                bank = read_queries(store, generation_id, row.modality, row.channel)
+            banks[generation_id, row] = bank
+            size = store.position(generation_id, row.channel).vectors
+            found[str(row.modality), str(row.channel)] = Background(_null(row).among(size), bank)
+        self._banks = banks
+        return found
 
 
-def calibrate(library: Library, encoder: Encoder) -> Nulls:
+def calibrate(library: Library, encoder: Encoder) -> None:
     """Bring a library's null distributions up to date, and store them. Call it with the writer's lock held.
 
     What changed little since it was last asked is left as it is. The texts are encoded once for each tower.
     """
     generation = library.store.generation()
     if generation is None:
-        return {}
+        return
     generation_id, spec = generation
-    old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id, queries=True)}
+    old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id)}
     texts: dict[TowerSpec, Vectors] = {}
-    rows: list[BackgroundRow] = []
+    rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
     for channel, _ in spec.channels:
         size = library.store.position(generation_id, channel).vectors
@@ -75,14 +95,16 @@ def calibrate(library: Library, encoder: Encoder) -> Nulls:
                 continue
             before = old.get((modality, channel))
             source = background_source() if modality == "text" else _OWN
-            if before is not None and before.source == source and abs(size - before.size) <= _DRIFT * before.size:
-                rows.append(before)
-                continue
+            if before is not None and before.source == source:
+                queries = read_queries(library.store, generation_id, modality, channel)
+                if abs(size - before.vectors) <= _DRIFT * before.vectors:
+                    rows.append((before, queries))
+                    continue
+                if modality == "text":
+                    texts.setdefault(tower, queries)
             changed = True
-            queries = contents = None
+            own = None
             if modality == "text":
-                if before is not None and before.source == source and before.queries is not None:
-                    texts.setdefault(tower, before.queries)
                 if tower not in texts:
                     texts[tower] = _encoded(encoder, tower)
                 queries = texts[tower]
@@ -90,15 +112,25 @@ def calibrate(library: Library, encoder: Encoder) -> Nulls:
                 home = _home(spec, modality, tower)
                 if home is None:
                     continue
-                contents, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
-            null = _ask(library, generation_id, channel, queries, contents)
+                own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
+            index = library.index(channel)
+            if not len(queries) or not len(index):
+                continue
+            if own is None:
+                null = _ask_texts(index, queries)
+            else:
+                null = _ask_own(library.store, generation_id, index, own, queries)
             if null is not None:
-                kept = queries if modality == "text" else None
-                row = BackgroundRow(modality, channel, null.location, null.scale, null.mean, size, source, kept)
-                rows.append(row)
+                row = BackgroundRow(
+                    modality, channel, null.location, null.scale, null.mean, null.least, null.size, size, source
+                )
+                rows.append((row, queries))
     if changed:
         write_backgrounds(library.store, generation_id, rows)
-    return {(str(row.modality), str(row.channel)): Null(row.location, row.scale, row.mean, row.size) for row in rows}
+
+
+def _null(row: BackgroundRow) -> Null:
+    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=row.modality != "text")
 
 
 def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
@@ -108,7 +140,9 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     for at in range(0, len(texts), _BATCH):
         prepared = [encoder.prepare(tower, TextSample(text)) for text in texts[at : at + _BATCH]]
         parts.append(encoder.encode(tower, prepared))
-    return np.concatenate(parts)
+    vectors = np.concatenate(parts)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return vectors
 
 
 def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:
@@ -119,19 +153,46 @@ def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | No
     return None
 
 
-def _ask(
-    library: Library, generation_id: int, channel: Channel, queries: Vectors, own_contents: np.ndarray | None
-) -> Null | None:
-    """What background queries score in a channel. `own_contents`: the files that they come from, not to be found."""
-    if not len(queries):
+def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
+    """What the best scores of queries in a channel are distributed like. `queries`: (q, dim) float32 of length 1."""
+    # A large channel is known by a part of it: the location moves with the logarithm of the size.
+    stride = -(-len(index) // _MOST)
+    best, total, least, size = np.full(len(queries), -np.inf), 0.0, np.inf, 0
+    for start in range(0, len(index), _BLOCK * stride):
+        vectors = index.vectors(start, _BLOCK)
+        hubs = hubness(vectors, queries)
+        scores = vectors @ queries.T - hubs[:, None]
+        best = np.maximum(best, scores.max(axis=0))
+        total += float(scores.mean()) * len(vectors)
+        least, size = min(least, float(hubs.min())), size + len(vectors)
+    return fit(best, size=size, mean=total / size, least=least)
+
+
+def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors) -> Null | None:
+    """The same for queries that are segments of the library.
+
+    Most pictures of an archive have others of the same subject, which are matches. So each query is put to groups of a
+    few vectors drawn at random from other files, which seldom hold one, and the whole is judged from these.
+
+    Args:
+        store: says which content a segment belongs to.
+        generation_id: of which model.
+        index: of the channel that is asked.
+        own: the contents that the queries come from, (q,) int64.
+        queries: (q, dim) float32 of length 1.
+    """
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(index))[:_BLOCK]
+    ids = index.ids[chosen]
+    vectors = index.vectors_of(ids)
+    hubs = hubness(vectors, queries, stretched=True)
+    scores = stretch(queries @ vectors.T) - hubs
+    scores[own[:, None] == contents_of(store, ids)] = np.nan
+    group = min(_GROUP, len(ids) // 2)
+    if group < 1:
         return None
-    size = library.store.position(generation_id, channel).vectors
-    scores, ids = library.search(channel, queries, 1 if own_contents is None else _NEIGHBOURS)
-    if not ids.shape[1]:
-        return None
-    if own_contents is not None:
-        own = contents_of(library.store, ids) == own_contents[:, None]
-        scores = np.where(own, -np.inf, scores)
-    _, sample = sample_segments(library.store, generation_id, channel, _SAMPLE, seed=0)
-    mean = float(queries.mean(axis=0) @ sample.mean(axis=0))
-    return fit(scores.max(axis=1), size=size, mean=mean)
+    drawn = rng.integers(0, len(ids), (len(queries), _ROUNDS, group))
+    groups = scores[np.arange(len(queries))[:, None, None], drawn]
+    whole = ~np.isnan(groups).any(axis=2)
+    mean = float(np.nanmean(scores)) if whole.any() else 0.0
+    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=float(hubs.min()), stretched=True)

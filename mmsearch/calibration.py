@@ -13,21 +13,23 @@ its N vectors (a filter, a library that grew) the location moves by scale * ln(n
     excess = (s - location) / scale,
 
 is above ln(99) = 4.6 for one background query in a hundred. And where the density of true matches is about level over
-the range that matters, while the right tail of the Gumbel density falls as exp(-excess), Bayes' rule makes the log-odds
-of a match *excess plus a constant*: a Platt curve (Platt 1999) whose slope is 1. `benchmarks/calibration.py` fits slope
-and constant on labelled data, and finds slopes about 1 and constants about -4.6. Both are taken from theory: slope 1, constant
--4.6, so that a confidence of one half is the point that one background query in a hundred reaches.
+the range that matters, while the right tail of the Gumbel density falls as exp(-excess), Bayes' rule makes the
+log-odds of a match *excess plus a constant*: a Platt curve (Platt 1999) whose slope is 1. `benchmarks/calibration.py`
+fits slope and constant on labelled data, and finds slopes about 1 and constants about -4.6. Both are taken from
+theory: slope 1, constant -4.6, so that a confidence of one half is the point that one background query in a hundred
+reaches.
 
-Two steps of the literature are here as functions, and off because they do not pay on what was measured: centring by
-the channel's mean, and nearest-neighbour normalisation (Chowdhury et al., EMNLP 2024), which lowers each item by what
-it scores against the bank. docs/performance.md has the figures.
+Before all that, an item's cosine is lowered by what it scores against the bank itself: nearest-neighbour
+normalisation (Chowdhury et al., EMNLP 2024). An item that is near to many queries is near to any, and says less. It
+keeps more of the true matches at the same rate of false ones. Centring by the channel's mean does not pay on what was
+measured, and is here as a function only. docs/performance.md has the figures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +44,11 @@ OFFSET = -math.log(-math.log(0.99))
 
 _QUANTILES = (0.5, 0.95)
 """Of the best scores, between which the curve is laid: above may be true matches, and the lower half says little of the
-right tail. On labelled data, other ranges missed the false-accept rate that they promised: benchmarks/calibration.py."""
+right tail. On labelled data, other ranges missed the false-accept rate that they promised:
+benchmarks/calibration.py."""
 
+_QUANTILES_OF_LIKE = (0.25, 0.75)  # the same for the library's own pictures and sounds, more of which have matches
+_NEAREST = 0.9999  # a float16 vector has no other cosine with itself
 _LEAST_SCALE = 1e-3  # a float16 vector is no finer than this
 _FEWEST = 8  # best scores that a curve can be laid through
 
@@ -52,13 +57,16 @@ _FEWEST = 8  # best scores that a curve can be laid through
 class Null:
     """The Gumbel distribution of the best cosine among `size` vectors, for queries that nothing matches.
 
-    `mean`: the mean cosine of such a query and any vector.
+    Scores here are cosines less hubness; `stretched` ones were first brought through `stretch`. `mean`: the mean score
+    of such a query and any vector. `least`: the least hubness of any vector.
     """
 
     location: float
     scale: float
     mean: float
+    least: float
     size: int
+    stretched: bool = False
 
     def __post_init__(self) -> None:
         if not (self.scale > 0 and math.isfinite(self.location) and self.size > 0):
@@ -67,13 +75,13 @@ class Null:
     def among(self, size: int) -> Null:
         """The same for another number of vectors of the same kind."""
         size = max(size, 1)
-        return Null(self.location + self.scale * math.log(size / self.size), self.scale, self.mean, size)
+        return replace(self, location=self.location + self.scale * math.log(size / self.size), size=size)
 
     def excess(self, scores: Floats, *, channels: int = 1) -> NDArray[np.float64]:
         """How far scores lie above chance, in units of the Gumbel scale: float64, of the shape of `scores`.
 
         Args:
-            scores: cosines of any shape.
+            scores: cosines less hubness, of any shape.
             channels: how many channels the query is put to. The best of several has as many chances: Bonferroni's
                 correction, which in these units is ln(channels).
         """
@@ -85,8 +93,19 @@ def confidence(excess: Floats | float) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(excess, np.float64) - OFFSET, -60, 60))))
 
 
-def fit(best: Floats, *, size: int, mean: float) -> Null | None:
-    """The Gumbel distribution of best scores, from those between their median and their 95th percentile.
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """The null distribution of one query modality in one channel, and the bank that it was made with.
+
+    `bank`: (q, dim) float32 of length 1.
+    """
+
+    null: Null
+    bank: Vectors
+
+
+def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool = False) -> Null | None:
+    """The Gumbel distribution of best scores, from those in their upper middle.
 
     A bank is general, so that some of its queries do match something; these are at the top, and left out. Quantiles
     against reduced variates by least squares (Gumbel 1958, section 6.2: probability paper).
@@ -95,6 +114,8 @@ def fit(best: Floats, *, size: int, mean: float) -> Null | None:
         best: (q,) the best score that each background query found.
         size: among how many vectors.
         mean: the mean score.
+        least: the least hubness.
+        stretched: whether scores were stretched.
 
     Returns:
         None when there are fewer than 8 scores to go by.
@@ -104,25 +125,11 @@ def fit(best: Floats, *, size: int, mean: float) -> Null | None:
     if len(ordered) < _FEWEST or size < 1:
         return None
     plotting = (np.arange(len(ordered)) + 0.5) / len(ordered)  # Hazen's positions
-    inside = (plotting > _QUANTILES[0]) & (plotting < _QUANTILES[1])
+    low, high = _QUANTILES_OF_LIKE if stretched else _QUANTILES
+    inside = (plotting > low) & (plotting < high)
     reduced = -np.log(-np.log(plotting[inside]))
     scale, location = np.polyfit(reduced, ordered[inside], 1)
-    return Null(float(location), max(float(scale), _LEAST_SCALE), mean, size)
-
-
-def combined(nulls: Sequence[Null], weights: Sequence[float]) -> Null:
-    """About the null distribution of a weighted sum of cosines.
-
-    The parts' best scores do not fall on one item, so the location errs upwards, to the side of fewer false matches.
-
-    Args:
-        nulls: one for each part.
-        weights: what each part's cosine is multiplied by.
-    """
-    location = sum(weight * null.location for weight, null in zip(weights, nulls, strict=True))
-    scale = math.sqrt(sum((weight * null.scale) ** 2 for weight, null in zip(weights, nulls, strict=True)))
-    mean = sum(weight * null.mean for weight, null in zip(weights, nulls, strict=True))
-    return Null(location, max(scale, _LEAST_SCALE), mean, max(null.size for null in nulls))
+    return Null(float(location), max(float(scale), _LEAST_SCALE), mean, least, size, stretched)
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
@@ -132,22 +139,36 @@ def centred(vectors: Vectors, mean: Vectors) -> Vectors:
     return moved
 
 
-def hubness(vectors: Vectors, bank: Vectors, *, k: int = 128, alpha: float = 0.75) -> Vectors:
-    """What nearest-neighbour normalisation takes off each item's scores: (n,) float32. Off by default.
+def stretch(cosines: Floats) -> NDArray[np.float64]:
+    """Fisher's z of cosines (Fisher 1915): arctanh, with 1 brought to 0.9999.
+
+    Like things score up to 1, where cosines crowd: 0.98 and 0.99 are further apart than 0.58 and 0.59. What pictures
+    and sounds are asked with is stretched, so that a copy stands out; for texts, plain cosines keep the promised rates.
+    """
+    return np.asarray(np.arctanh(np.clip(np.asarray(cosines, np.float64), -_NEAREST, _NEAREST)))
+
+
+def hubness(
+    vectors: Vectors, bank: Vectors, *, k: int = 128, alpha: float = 0.75, stretched: bool = False
+) -> NDArray[np.float64]:
+    """What nearest-neighbour normalisation takes off each item's scores: (n,) float64.
 
     alpha times the mean of an item's k highest cosines with a bank of queries (Chowdhury et al., "Nearest Neighbor
     Normalization Improves Multimodal Retrieval", EMNLP 2024, equation 2).
 
     Args:
         vectors: (n, dim) items.
-        bank: (q, dim) background queries; k is lowered to q.
+        bank: (q, dim) background queries; k is lowered to half of them.
         k: neighbours in the bank.
         alpha: how much of their mean is taken off.
+        stretched: whether cosines are stretched first.
     """
-    scores = vectors @ bank.T
-    k = min(k, scores.shape[1])
+    scores: Floats = vectors @ bank.T
+    if stretched:
+        scores = stretch(scores)
+    k = max(1, min(k, scores.shape[1] // 2))
     nearest = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k :]
-    return np.asarray(alpha * nearest.mean(axis=1), np.float32)
+    return np.asarray(alpha * nearest.mean(axis=1), np.float64)
 
 
 def noisy_or(*chances: Floats | float) -> Floats:
@@ -158,5 +179,5 @@ def noisy_or(*chances: Floats | float) -> Floats:
     return np.asarray(1 - miss)
 
 
-Nulls = Mapping[tuple[str, str], Null]
-"""The null distribution of each (query modality, channel)."""
+Backgrounds = Mapping[tuple[str, str], Background]
+"""By (query modality, channel)."""

@@ -19,7 +19,7 @@ from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
-from mmsearch.background import calibrate, read_nulls
+from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
 from mmsearch.held import content_at, filter_of, stored_reading
 from mmsearch.places import bytes_of, default_library, expanded, spellings
@@ -72,6 +72,7 @@ class Engine:
     def __init__(self, library: Library, encoder: Encoder | None) -> None:
         self._library = library
         self._encoder = encoder
+        self._backgrounds = BackgroundCache(library)
         self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
 
     @classmethod
@@ -296,8 +297,8 @@ class Engine:
             (content and stored_reading(self._library, generation_id, spec, term, content)) or self._read(term)
             for term, content in zip(query.terms, held, strict=True)
         ]
-        nulls = read_nulls(self._library, generation_id)
-        plan = make_plan(self._library, generation_id, nulls, query, readings, wanted)
+        backgrounds = self._backgrounds.read(generation_id)
+        plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
         return search(self._library, generation_id, plan, wanted, hidden=own)
 

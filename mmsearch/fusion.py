@@ -32,23 +32,21 @@ ATTENTION_TEMPERATURE = 1.0
 """In the unit of the scores given to `attention`: excess over chance, where 1 is one Gumbel scale."""
 
 
-def weighted_sum(vectors: Sequence[Vectors], weights: Sequence[float]) -> tuple[Vectors, float]:
-    """One vector in the direction of a weighted sum.
+def weighted_sum(vectors: Sequence[Vectors], weights: Sequence[float]) -> Vectors:
+    """One vector in the direction of a weighted sum: (dim,) float32 of length 1.
+
+    Its cosine with anything is the weighted sum of the vectors' cosines, over the length of their sum. Vectors that
+    cancel out give the heaviest of them.
 
     Args:
         vectors: (dim,) float32 of length 1 each, in one space.
         weights: positive, one each.
-
-    Returns:
-        the vector, (dim,) float32 of length 1, and the length of the sum, so that its cosine with anything is the
-        weighted sum of the parts' cosines over that length. Vectors that cancel out give the heaviest of them.
     """
     total: Any = np.einsum("td,t->d", np.stack(vectors).astype(np.float64), np.asarray(weights, np.float64))
     length = float(np.linalg.norm(total))
     if length < 1e-6:
-        heaviest = int(np.argmax(weights))
-        return vectors[heaviest], float(weights[heaviest])
-    return (total / length).astype(np.float32), length
+        return vectors[int(np.argmax(weights))]
+    return np.asarray(total / length, np.float32)
 
 
 def concatenation(cosines: Scores, weights: Sequence[float]) -> Scores:

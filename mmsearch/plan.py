@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from indexer.lookup import admitted
 from indexer.names import Channel
 from indexer.types import Vectors
 from mmsearch import fusion
-from mmsearch.calibration import Null, Nulls, combined
+from mmsearch.calibration import Background, Backgrounds, hubness, stretch
 from mmsearch.fusion import Scores
 from mmsearch.query import Query
 from mmsearch.readings import Approach, Reading
@@ -26,18 +26,23 @@ from mmsearch.readings import Approach, Reading
 class Route:
     """How a query reaches one channel.
 
-    `positive`, `negative`: each term's approach, or None where it does not reach. `nulls`: what chance scores for each
-    positive term; `against`: for each negative one. `vector`: the positive terms as one, (dim,) float32 of length 1,
-    and `null` what chance scores for it. `allowed`: the segments that a filter lets through; None for all.
+    `positive`, `negative`: each term's approach, or None where it does not reach; `chance` and `against`: what chance
+    scores for each of them, or None. `vector`: the positive terms as one, (dim,) float32 of length 1. `allowed`: the
+    segments that a filter lets through; None for all.
     """
 
     positive: tuple[Approach | None, ...]
     negative: tuple[Approach | None, ...]
-    nulls: tuple[Null | None, ...]
-    against: tuple[Null | None, ...]
+    chance: tuple[Background | None, ...]
+    against: tuple[Background | None, ...]
     vector: Vectors
-    null: Null | None
     allowed: Ids | None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it is known what chance scores for each positive term that reaches."""
+        pairs = zip(self.positive, self.chance, strict=True)
+        return all(chance is not None for approach, chance in pairs if approach is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,66 +79,81 @@ class Plan:
     @property
     def is_one_vector(self) -> bool:
         """Whether a score is one inner product, so that the best are the first that an index gives."""
-        one = self.fusion == "sum" or len(self.weights) == 1
-        return one and not self.less and self.query.metric == "cosine"
+        return len(self.weights) == 1 and not self.less and self.query.metric == "cosine"
 
     @property
     def is_feature_level(self) -> bool:
         """Whether terms meet in each segment, rather than in each file."""
         return self.fusion in ("sum", "attention") or len(self.weights) == 1
 
-    def excess(self, null: Null | None, cosines: Vectors | Scores) -> Scores:
-        """Cosines over chance, in the units of calibration.py; as they are where there is no calibration."""
-        if not self.calibrated or null is None:
-            return np.asarray(cosines, np.float64)
-        return null.excess(cosines, channels=len(self.routes))
-
     @property
     def missing(self) -> float:
-        """What a term counts for in a file that it does not reach: what it scores on average by chance."""
+        """What a term counts for where it does not reach: what it scores on average by chance."""
         if not self.calibrated:
             return 0.0
-        nulls = [null for route in self.routes.values() for null in route.nulls if null is not None]
+        nulls = [chance.null for route in self.routes.values() for chance in route.chance if chance is not None]
         return float(min(((null.mean - null.location) / null.scale for null in nulls), default=0.0))
+
+    def keys(self, route: Route, cosines: Vectors, vectors: Vectors) -> Scores:
+        """What ranks segments of known cosines with the only term: (n,) float64."""
+        keys: Scores = self._excess(route.chance, cosines[None].astype(np.float64), vectors)[0]
+        return keys
+
+    def highest_key(self, route: Route, cosine: float) -> float:
+        """What no segment with at most this cosine with the only term can rank above."""
+        chance = route.chance[0]
+        if not self.calibrated or chance is None:
+            return cosine
+        null = chance.null
+        score = float(stretch(np.asarray(cosine))) if null.stretched else cosine
+        return float(null.excess(np.asarray(score - null.least), channels=len(self.routes)))
 
     def score(self, segments: StoredSegments) -> Scored:
         """What segments of one channel score."""
-        route = self.routes[segments.channel]
-        cosines = _cosines(route.positive, segments.vectors)
-        terms = np.stack([self.excess(null, row) for null, row in zip(route.nulls, cosines, strict=True)])
-        against = _cosines(route.negative, segments.vectors)
-        above = (
-            np.stack([self._above(null, row) for null, row in zip(route.against, against, strict=True)])
-            if self.less
-            else np.empty((0, len(segments)))
-        )
-        together: Scores = (segments.vectors @ route.vector).astype(np.float64)
-        if self.fusion == "sum" or len(self.weights) == 1:
-            cosine, key = together, self.excess(route.null, together)
-        elif self.fusion == "attention":
-            cosine, key = fusion.concatenation(cosines, self.weights), fusion.attention(terms, self.weights)
-        else:
-            cosine = fusion.weighted_mean(cosines, self.weights)
-            key = fusion.weighted_mean(terms, self.weights, self.missing)
+        route, vectors = self.routes[segments.channel], segments.vectors
+        cosines, against = _cosines(route.positive, vectors), _cosines(route.negative, vectors)
+        terms = self._excess(route.chance, cosines, vectors)
+        above = self._above(route.against, against, vectors)
+        together: Scores = (vectors @ route.vector).astype(np.float64)
+        cosine = together if self.fusion == "sum" else fusion.concatenation(cosines, self.weights)
         if self.query.metric == "euclidean":
             key = -_distances(route, segments, together)
+        elif self.fusion == "attention":
+            key = fusion.attention(terms, self.weights)
+        else:
+            key = fusion.weighted_mean(terms, self.weights, self.missing)
         key = fusion.lowered(key, above, self.less, sum(self.weights))
         limit = self.query.not_below
         blocked = np.zeros(len(segments), np.bool_)
-        if limit is not None:
+        if limit is not None and self.less:
             blocked = np.asarray((np.nan_to_num(against, nan=-2) >= limit).any(axis=0))
         return Scored(segments, key, cosine, terms, cosines, above, blocked)
 
-    def _above(self, null: Null | None, cosines: Scores) -> Scores:
-        if not self.calibrated or null is None:
+    def _excess(self, chance: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+        """Cosines over chance, in the units of calibration.py: (t, n); as they are where nothing is calibrated."""
+        if not self.calibrated:
             return cosines
-        return (cosines - null.mean) / null.scale
+        rows = _lowered(chance, cosines, vectors)
+        for row, of in zip(rows, chance, strict=True):
+            if of is not None:
+                row[:] = of.null.excess(row, channels=len(self.routes))
+        return rows
+
+    def _above(self, against: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+        """How far negative terms score above what they score on average: (m, n) float64."""
+        if not self.calibrated or not self.less:
+            return cosines
+        rows = _lowered(against, cosines, vectors)
+        for row, of in zip(rows, against, strict=True):
+            if of is not None:
+                row[:] = (row - of.null.mean) / of.null.scale
+        return rows
 
 
 def make_plan(
     library: Library,
     generation_id: int,
-    nulls: Nulls,
+    backgrounds: Backgrounds,
     query: Query,
     readings: Sequence[Reading],
     wanted: Filter,
@@ -143,7 +163,7 @@ def make_plan(
     Args:
         library: what is searched.
         generation_id: among the vectors of which model.
-        nulls: what chance scores, by (query modality, channel).
+        backgrounds: what chance scores, by (query modality, channel).
         query: weights, and how to rank.
         readings: a reading of each of the query's terms.
         wanted: the query's filters, as the store takes them.
@@ -157,51 +177,48 @@ def make_plan(
         allowed = admitted(library.store, generation_id, channel, wanted)
         size = library.store.position(generation_id, channel).vectors if allowed is None else len(allowed)
         if size:
-            routes[channel] = _route(channel, nulls, positive, negative, weights, allowed, size)
+            routes[channel] = _route(channel, backgrounds, positive, negative, weights, allowed, size)
     met = len({frozenset(reading) for reading in positive}) == 1
     how = query.fusion if query.fusion != "auto" else "sum" if met else "mean"
     less = tuple(-weight for weight, _ in signed if weight < 0)
-    return Plan(query, weights, less, how, routes, all(route.null is not None for route in routes.values()))
+    calibrated = bool(routes) and all(route.is_calibrated for route in routes.values())
+    return Plan(query, weights, less, how, routes, calibrated)
 
 
 def _route(
     channel: Channel,
-    nulls: Nulls,
+    backgrounds: Backgrounds,
     positive: Sequence[Reading],
     negative: Sequence[Reading],
     weights: Sequence[float],
     allowed: Ids | None,
     size: int,
 ) -> Route:
-    def null_of(approach: Approach | None) -> Null | None:
-        null = None if approach is None else nulls.get((approach.modality, channel))
-        return None if null is None else null.among(size)
+    def chance_of(approach: Approach | None) -> Background | None:
+        found = None if approach is None else backgrounds.get((approach.modality, channel))
+        return None if found is None else replace(found, null=found.null.among(size))
 
     approaches = tuple(reading.get(channel) for reading in positive)
     others = tuple(reading.get(channel) for reading in negative)
+    chance = tuple(map(chance_of, approaches))
     there = [
-        (approach.vector, null_of(approach), weight)
-        for approach, weight in zip(approaches, weights, strict=True)
-        if approach is not None
+        (approach.vector, weight) for approach, weight in zip(approaches, weights, strict=True) if approach is not None
     ]
-    known = [null for _, null, _ in there if null is not None]
-    is_known = len(known) == len(there)
-    # A term whose cosines vary less would count less, so each is brought to the unit of its null distribution.
-    units = [null.scale for null in known] if is_known else [1.0] * len(there)
-    shares = [weight / unit for (_, _, weight), unit in zip(there, units, strict=True)]
-    vector, length = fusion.weighted_sum([vector for vector, _, _ in there], shares)
-    null = None
-    if is_known:
-        null = known[0] if len(known) == 1 else combined(known, [share / length for share in shares])
-    return Route(
-        approaches,
-        others,
-        tuple(map(null_of, approaches)),
-        tuple(map(null_of, others)),
-        vector,
-        null,
-        allowed,
-    )
+    vector = fusion.weighted_sum(*zip(*there, strict=True))
+    return Route(approaches, others, chance, tuple(map(chance_of, others)), vector, allowed)
+
+
+def _lowered(chance: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+    """Cosines less hubness, stretched where their null distribution is: (t, n) float64."""
+    rows = cosines.copy()
+    hubs: dict[int, Scores] = {}  # terms of one modality share a bank
+    for row, of in zip(rows, chance, strict=True):
+        if of is None or not len(vectors):
+            continue
+        if id(of.bank) not in hubs:
+            hubs[id(of.bank)] = hubness(vectors, of.bank, stretched=of.null.stretched)
+        row[:] = (stretch(row) if of.null.stretched else row) - hubs[id(of.bank)]
+    return rows
 
 
 def _cosines(approaches: Sequence[Approach | None], vectors: Vectors) -> Scores:

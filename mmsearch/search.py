@@ -18,6 +18,7 @@ from mmsearch.plan import Plan, Scored
 from mmsearch.rank import Answer, Candidate, Words, hits_of
 
 _POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
+_FIRST = 128  # segments fetched from each channel, to begin with
 _ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
 
 
@@ -56,7 +57,7 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
 
     Segments are fetched in growing numbers until none that was not fetched can matter.
     """
-    depth = max(64, 8 * count)
+    depth = max(_FIRST, 16 * count)
     while True:
         best: dict[int, float] = {}
         unseen = -np.inf  # no segment that was not fetched lies above this
@@ -64,12 +65,12 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
             scores, ids = library.search(channel, route.vector[None], depth, allowed=route.allowed)
             if not ids.shape[1]:
                 continue
-            keys = plan.excess(route.null, scores[0])
+            keys = plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0]))
             for content, key in zip(contents_of(library.store, ids[0]).tolist(), keys.tolist(), strict=True):
                 if content and key > best.get(content, -np.inf):
                     best[content] = key
             if ids.shape[1] == depth:
-                unseen = max(unseen, float(keys[-1]))
+                unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
         order = sorted(best, key=lambda content: -best[content])
         if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + _ROUNDING):
             last = best[order[min(count, len(order)) - 1]] - _ROUNDING if order else 0.0
