@@ -57,7 +57,7 @@ def _table(results: Results, settings: OutputSettings, width: int) -> Table:
     table = Table.grid(padding=(0, _GAP, 0, 0))
     for _, size, side in columns:
         table.add_column(width=size, justify="right" if side == "right" else "left", no_wrap=True)
-    table.add_column(width=room, overflow="fold")
+    table.add_column(max_width=room, overflow="fold")
     table.add_row(*(Text(name, style="dim") for name, _, _ in columns), Text("file", style="dim"))
     for number, hit in enumerate(results.hits, start=1):
         cells = [Text(str(number), style="dim")]

@@ -12,6 +12,8 @@ import sys
 import pytest
 from rich.cells import cell_len
 
+from mmsearch.output import options
+
 FAKE = """
 import sys
 from indexer.testing import FakeEncoder
@@ -74,18 +76,18 @@ def test_open_says_what_it_cannot_do_after_the_results(run, indexed, monkeypatch
 def test_nothing_found_is_its_own_exit_code_in_every_format(run, indexed):
     (indexed / "clip.mp4").unlink()
     run("index", "--prune")
-    for options in ([], ["--csv"], ["--json"], ["--paths"], ["--open"], ["--contact-sheet", "none.png"]):
-        code, out, err = run("query", "red", "--kind", "video", *options)
+    for given in ([], ["--csv"], ["--json"], ["--paths"], ["--open"], ["--contact-sheet", "none.png"]):
+        code, out, err = run("query", "red", "--kind", "video", *given)
         assert code == 1
         assert "nothing in the library fits" in err
-        assert len(out.splitlines()) == {"--csv": 1, "--json": 6}.get("".join(options), 0)
+        assert len(out.splitlines()) == {"--csv": 1, "--json": 6}.get("".join(given), 0)
 
 
 def test_a_piped_query_imports_no_library_of_pictures_or_tables(indexed):
-    for options in ([], ["--json"], ["--jsonl"], ["--paths"], ["--preview"]):
-        command = [sys.executable, "-c", FAKE, "query", "red", *options]
+    for given in ([], ["--json"], ["--jsonl"], ["--paths"], ["--preview"]):
+        command = [sys.executable, "-c", FAKE, "query", "red", *given]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert run.stderr.strip() == "heavy:", options
+        assert run.stderr.strip() == "heavy:", given
         assert "red.png" in run.stdout
         assert "\x1b" not in run.stdout
 
@@ -134,6 +136,11 @@ def test_on_a_terminal(indexed, columns, graphics):
     for name in ("red.png", "green.png", "talk.wav", "clip.mp4", "note.txt"):
         assert name in text
     assert '"bread, and music at night"' in " ".join(text.split())
+
+
+def test_names_are_completed():
+    assert options.complete(["sum", "softmax", "rrf"])("s") == ["sum", "softmax"]
+    assert options.complete_list(["sum", "rrf"])("sum,") == ["sum,rrf"]
 
 
 @pytest.mark.parametrize(
