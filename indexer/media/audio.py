@@ -89,19 +89,20 @@ def blocks(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list
 def stretch(path: Path, format: str, start_seconds: float, end_seconds: float, rate: int) -> Waveform:
     """The sound between two times: (samples,) float32, mono, at `rate` Hz; shorter where the file ends before.
 
-    It is found by seeking, so that its ends are as exact as the file's own blocks of sound.
+    It is found by seeking, so that its beginning is as exact as the file's timestamps.
 
     Raises:
         MediaError: the file cannot be opened, or holds no sound that can be decoded there.
     """
     pieces: list[Waveform] = []
-    missing = int((end_seconds - start_seconds) * rate)
-    for at, piece in _waveforms(path, format, rate, Damage(), start_seconds):
-        if at + len(piece) / rate <= start_seconds:
+    missing = round((end_seconds - start_seconds) * rate)
+    for at, whole in _waveforms(path, format, rate, Damage(), start_seconds):
+        if at + len(whole) / rate <= start_seconds:
             continue
         if at >= end_seconds or missing <= 0:
             break
-        pieces.append(piece[:missing])
+        piece = whole[max(0, round((start_seconds - at) * rate)) :][:missing]
+        pieces.append(piece)
         missing -= len(piece)
     if not pieces:
         raise DamagedMediaError(f"no sound can be decoded at {start_seconds:.1f} s: the file is cut short or damaged")

@@ -67,7 +67,8 @@ def finish(results: Results, settings: OutputSettings) -> Iterator[str]:
     """Do what was asked for besides: draw a contact sheet, open the first result. Gives remarks for a person.
 
     Raises:
-        UsageError: the first result is not there any more, or there is nothing to open it with.
+        LibraryError: the first result is not there any more.
+        UsageError: there is nothing to open it with.
         OSError: the contact sheet cannot be written.
     """
     if settings.contact_sheet is not None and results.hits:

@@ -1,18 +1,21 @@
 """Letters for pictures: the system's fonts where they have a character, else the one that Pillow carries.
 
-Pillow's own font (Aileron) has Latin letters only, and draws an empty box for others. So each stretch of a text is
+Pillow's own font (Aileron) has hardly more than ASCII, and draws an empty box for others. So each stretch of a text is
 drawn with the first font of a list that has its characters. Which font files there are is found by name: that costs a
-walk through the font folders, and no other library.
+walk through the font folders, and no other library. A letter whose accents no font has is drawn without them.
 """
 
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from PIL import ImageFont
+
+from mmsearch.output.text import JOINERS
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -61,6 +64,11 @@ class Letters:
         stretch, font = "", None
         for character in text:
             drawn, needed = character, self._font(character)
+            if font is not None and (character in JOINERS or unicodedata.combining(character)):
+                needed = font  # an accent is part of the letter before it
+            if needed is None:
+                drawn = unicodedata.normalize("NFKD", character)[0]
+                needed = self._font(drawn)
             if needed is None:
                 self.lacking.add(character)
                 drawn, needed = _REPLACEMENT, self._font(_REPLACEMENT) or self._own()

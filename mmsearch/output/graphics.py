@@ -21,16 +21,13 @@ _KITTY_CHUNK = 4096
 _SIXEL_COLOURS = 255
 """One of 256 is kept for pixels that are not drawn."""
 
-_SHADES = " ░▒▓█"
-
 
 def kitty(image: Image.Image, columns: int, rows: int) -> str:
-    """A picture fitted into a box of characters, by the kitty graphics protocol. The cursor stays where it is."""
-    # One of the two sizes is given, and the terminal finds the other by the picture's proportions.
-    size = f"c={columns}" if image.width * rows * 2 >= image.height * columns else f"r={rows}"
+    """A picture stretched over a box of characters, by the kitty graphics protocol. The cursor stays where it is."""
+    # Both sizes are given: with one alone, kitty before 0.34 does not keep the proportions.
     payload = base64.b64encode(_png(image)).decode("ascii")
     pieces = [payload[begin : begin + _KITTY_CHUNK] for begin in range(0, len(payload), _KITTY_CHUNK)]
-    first, last = f"a=T,f=100,q=2,C=1,{size},", len(pieces) - 1
+    first, last = f"a=T,f=100,q=2,C=1,c={columns},r={rows},", len(pieces) - 1
     return "".join(
         f"\x1b_G{first if number == 0 else ''}m={int(number < last)};{piece}\x1b\\"
         for number, piece in enumerate(pieces)
@@ -38,9 +35,9 @@ def kitty(image: Image.Image, columns: int, rows: int) -> str:
 
 
 def iterm2(image: Image.Image, columns: int, rows: int) -> str:
-    """A picture fitted into a box of characters, by iTerm2's inline images. The cursor moves."""
+    """A picture stretched over a box of characters, by iTerm2's inline images. The cursor moves."""
     png = _png(image)
-    options = f"inline=1;size={len(png)};width={columns};height={rows};preserveAspectRatio=1"
+    options = f"inline=1;size={len(png)};width={columns};height={rows};preserveAspectRatio=0"
     return f"\x1b]1337;File={options}:{base64.b64encode(png).decode('ascii')}\x07"
 
 
@@ -76,39 +73,37 @@ def sixel(image: Image.Image) -> str:
     return "".join(parts) + "\x1b\\"
 
 
-def blocks(image: Image.Image, columns: int, rows: int, *, colour: bool) -> Iterator[list[tuple[str, str]]]:
-    """A picture as `rows` lines of half blocks, each `columns` wide: pairs of characters and a style of rich's.
+def blocks(image: Image.Image, columns: int) -> Iterator[list[tuple[str, str]]]:
+    """A picture as lines of half blocks, each `columns` wide: pairs of characters and a style of rich's.
 
-    The upper half of a character has the text's colour, the lower half the background's. Without colour there are
-    shades of five densities.
+    The upper half of a character has the text's colour, the lower half the background's.
 
     Args:
-        image: at most `columns` wide and 2 * `rows` high; what it leaves free is blank.
+        image: at most `columns` wide; what it leaves free is blank. Two of its rows make a line.
         columns: width in characters.
-        rows: height in characters.
-        colour: whether colours may be used.
     """
-    picture = image.convert("RGB" if colour else "L")
+    picture = image.convert("RGB")
     width, height = picture.size
-    for row in range(rows):
-        line: list[tuple[str, str]] = []
+    for y in range(0, height, 2):
+        line = []
         for x in range(min(width, columns)):
-            upper, lower = (picture.getpixel((x, y)) if y < height else None for y in (2 * row, 2 * row + 1))
-            if not colour:
-                lit = [float(value) for value in (upper, lower) if isinstance(value, int | float)]
-                line.append((_SHADES[int(sum(lit) / len(lit) / 256 * len(_SHADES))] if lit else " ", ""))
-            elif upper is None:
-                line.append((" ", ""))
-            elif lower is None:
-                line.append(("▀", _hex(upper)))
-            else:
-                line.append(("▀", f"{_hex(upper)} on {_hex(lower)}"))
+            upper = _hex(picture.getpixel((x, y)))
+            line.append(("▀", f"{upper} on {_hex(picture.getpixel((x, y + 1)))}" if y + 1 < height else upper))
         line.append((" " * max(0, columns - width), ""))
         yield line
 
 
 def _hex(pixel: object) -> str:
     return "#" + "".join(f"{value:02x}" for value in pixel) if isinstance(pixel, tuple) else "#000000"
+
+
+def in_box(image: Image.Image, width: int, height: int) -> Image.Image:
+    """A picture in the upper left of a larger, transparent one: what is stretched then keeps its proportions."""
+    from PIL import Image
+
+    box = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    box.paste(image, (0, 0))
+    return box
 
 
 def _runs(characters: str) -> str:

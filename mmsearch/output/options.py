@@ -35,7 +35,11 @@ SheetOption = Annotated[
 
 def complete(names: Sequence[str]) -> Callable[[str], list[str]]:
     """A completion of one of some names."""
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+    def completions(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return completions
 
 
 def complete_list(names: Sequence[str]) -> Callable[[str], list[str]]:

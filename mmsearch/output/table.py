@@ -25,8 +25,6 @@ _GAP = 2
 _SNIPPET_LINES = 2
 _SURE = 0.5  # from this confidence on, a result is shown as a good one
 
-_PICTURE_CELLS = (16, 6)  # width and height of a picture, in characters
-_SMALL_PICTURE_CELLS = (10, 4)  # on a terminal of fewer than 60 columns
 _PICTURES_SECONDS = 10.0  # for all pictures together; those that take longer are left out
 
 
@@ -36,7 +34,8 @@ def write(results: Results, settings: OutputSettings, stream: TextIO, *, width: 
     if not results.hits:
         return
     shown_by = graphics(settings.preview, stream)
-    if shown_by is not None:
+    coloured = console.color_system is not None and not console.no_color
+    if shown_by is not None and (coloured or shown_by.protocol != "blocks"):
         _write_gallery(results, settings, console, shown_by)
     elif console.width < _STACKED_BELOW:
         for number, hit in enumerate(results.hits, start=1):
@@ -58,7 +57,7 @@ def _table(results: Results, settings: OutputSettings, width: int) -> Table:
     table = Table.grid(padding=(0, _GAP, 0, 0))
     for _, size, side in columns:
         table.add_column(width=size, justify="right" if side == "right" else "left", no_wrap=True)
-    table.add_column(width=room, overflow="fold")
+    table.add_column(max_width=room, overflow="fold")
     table.add_row(*(Text(name, style="dim") for name, _, _ in columns), Text("file", style="dim"))
     for number, hit in enumerate(results.hits, start=1):
         cells = [Text(str(number), style="dim")]
@@ -131,10 +130,10 @@ def _snippet(hit: Hit, room: int) -> Text:
 
 
 def _write_gallery(results: Results, settings: OutputSettings, console: Console, shown_by: Graphics) -> None:
-    """Each result beside its picture. The text comes first, and the picture when it is ready."""
+    """Each result beside its picture."""
     from mmsearch.output.thumbnails import thumbnails
 
-    columns, rows = _PICTURE_CELLS if console.width >= 60 else _SMALL_PICTURE_CELLS
+    columns, rows = _picture_cells(shown_by, console.width)
     indent = columns + _GAP
     pictures = thumbnails(results.hits, _pixels(shown_by, columns, rows), _PICTURES_SECONDS)
     for number, (hit, picture) in enumerate(zip(results.hits, pictures, strict=True), start=1):
@@ -143,41 +142,56 @@ def _write_gallery(results: Results, settings: OutputSettings, console: Console,
             console.print(_entry(number, hit, results, settings, room), width=room)
         lines = captured.get().splitlines()
         if shown_by.protocol == "blocks":
-            console.file.write(_beside(_block_lines(console, picture, columns, rows), lines, indent))
+            console.file.write(_beside(_block_lines(console, picture, columns), lines, indent))
         else:
-            console.file.write(_over(_escapes(shown_by, picture, columns, rows), rows, lines, indent))
+            console.file.write(_over(*_escapes(shown_by, picture, columns), lines, indent))
         console.file.write("\n")
         console.file.flush()
+
+
+def _picture_cells(shown_by: Graphics, width: int) -> tuple[int, int]:
+    """Columns and lines that a picture may have on a terminal; half blocks need more to show anything."""
+    if width < 60:
+        return 12, 5
+    return (28, 10) if shown_by.protocol == "blocks" else (16, 6)
 
 
 def _pixels(shown_by: Graphics, columns: int, rows: int) -> tuple[int, int]:
     """How large a picture has to be to fill a box of characters."""
     if shown_by.protocol == "blocks":
         return columns, 2 * rows
-    if shown_by.protocol == "sixel":
-        # A band of sixels is six pixels high; one that is begun may take a line of the text below.
-        return columns * shown_by.cell_width, max(6, rows * shown_by.cell_height // 6 * 6)
-    return columns * 20, rows * 40  # the terminal brings it to its own pixels
+    scale = _scale(shown_by)
+    width, height = columns * shown_by.cell_width * scale, rows * shown_by.cell_height * scale
+    # A band of sixels is six pixels high; one that is begun may take a line of the text below.
+    return width, height // 6 * 6 if shown_by.protocol == "sixel" else height
 
 
-def _escapes(shown_by: Graphics, picture: Image.Image | None, columns: int, rows: int) -> str:
+def _scale(shown_by: Graphics) -> int:
+    """Pixels of a picture for a pixel of the terminal: where the terminal scales, a few more do no harm."""
+    return 1 if shown_by.protocol == "sixel" else 2
+
+
+def _escapes(shown_by: Graphics, picture: Image.Image | None, columns: int) -> tuple[str, int]:
+    """What draws a picture, and how many lines it covers: a wide one is not as high as its box."""
     from mmsearch.output import graphics as encoders
 
     if picture is None:
-        return ""
+        return "", 0
+    cell_width, cell_height = (_scale(shown_by) * size for size in (shown_by.cell_width, shown_by.cell_height))
+    rows = -(-picture.height // cell_height)
     if shown_by.protocol == "sixel":
-        return encoders.sixel(picture)
-    return (encoders.kitty if shown_by.protocol == "kitty" else encoders.iterm2)(picture, columns, rows)
+        return encoders.sixel(picture), rows
+    draw = encoders.kitty if shown_by.protocol == "kitty" else encoders.iterm2
+    return draw(encoders.in_box(picture, columns * cell_width, rows * cell_height), columns, rows), rows
 
 
-def _block_lines(console: Console, picture: Image.Image | None, columns: int, rows: int) -> list[str]:
+def _block_lines(console: Console, picture: Image.Image | None, columns: int) -> list[str]:
     from mmsearch.output.graphics import blocks
 
     if picture is None:
         return []
-    colour = console.color_system is not None and not console.no_color
     with console.capture() as captured:
-        for line in blocks(picture, columns, rows, colour=colour):
+        for line in blocks(picture, columns):
             console.print(Text.assemble(*line), no_wrap=True, crop=False)
     return captured.get().splitlines()
 
@@ -191,13 +205,13 @@ def _beside(picture: Sequence[str], lines: Sequence[str], indent: int) -> str:
     return "".join(f"{first}{' ' * _GAP}{second}\n" for first, second in zip(left, right, strict=True))
 
 
-def _over(escapes: str, rows: int, lines: Sequence[str], indent: int) -> str:
+def _over(escapes: str, height: int, lines: Sequence[str], indent: int) -> str:
     """Lines of text, and a picture drawn on their left.
 
     The lines are made room for first: then nothing scrolls while the picture is drawn, and the cursor, which each
     protocol and terminal leaves elsewhere, is brought back to where it was saved.
     """
-    height = max(len(lines), rows if escapes else 0)
+    height = max(len(lines), height)
     room = "\n" * height + f"\x1b[{height}A"
     text = "".join(f"\x1b[{indent}C{line}\n" for line in lines) + "\n" * (height - len(lines))
     return f"{room}\x1b7{escapes}\x1b8{text}"

@@ -126,15 +126,16 @@ def ask(patience_seconds: float = _PATIENCE_SECONDS) -> bytes:
     with _raw_terminal() as terminal:
         if terminal is None:
             return b""
-        os.write(terminal, _QUESTIONS)
         answer = b""
         until = time.monotonic() + patience_seconds
-        while not _FEATURES.search(answer) and len(answer) < 4096:
-            ready, _, _ = select.select([terminal], [], [], max(0.0, until - time.monotonic()))
-            piece = os.read(terminal, 1024) if ready else b""
-            if not piece:
-                break
-            answer += piece
+        with contextlib.suppress(OSError):  # it was closed meanwhile: what it said so far counts
+            os.write(terminal, _QUESTIONS)
+            while not _FEATURES.search(answer) and len(answer) < 4096:
+                ready, _, _ = select.select([terminal], [], [], max(0.0, until - time.monotonic()))
+                piece = os.read(terminal, 1024) if ready else b""
+                if not piece:
+                    break
+                answer += piece
         return answer
 
 
@@ -149,18 +150,16 @@ def _raw_terminal() -> Iterator[int | None]:
     except OSError:  # there is none: a service, cron
         yield None
         return
-    try:
+    before = None
+    with contextlib.suppress(OSError, termios.error):
         # A process in the background that changes the terminal is stopped by the system.
-        if os.tcgetpgrp(terminal) != os.getpgrp():
-            yield None
-            return
-        before = termios.tcgetattr(terminal)
-        try:
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            before = termios.tcgetattr(terminal)
             tty.setcbreak(terminal, termios.TCSANOW)  # not TCSAFLUSH: what was typed ahead is for the shell
-            yield terminal
-        finally:
-            termios.tcsetattr(terminal, termios.TCSANOW, before)
-    except (OSError, termios.error):
-        yield None
+    try:
+        yield None if before is None else terminal
     finally:
+        if before is not None:
+            with contextlib.suppress(OSError, termios.error):
+                termios.tcsetattr(terminal, termios.TCSANOW, before)
         os.close(terminal)

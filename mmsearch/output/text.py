@@ -17,7 +17,8 @@ NAME = "name"
 CLOSE = 0.1
 """Further moments are shown when they score nearly as well as the best; JSON has them all."""
 
-_JOINERS = "\u200c\u200d"  # invisible, harmless, and part of Persian words and of many emoji
+JOINERS = "\u200c\u200d"
+"""Invisible, harmless, and part of Persian words and of many emoji."""
 
 Spans = tuple[tuple[int, int], ...]
 """Stretches of a string, as (begin, end) indices, in order and apart."""
@@ -26,7 +27,7 @@ Spans = tuple[tuple[int, int], ...]
 def clean(text: str) -> str:
     """A text without what could drive a terminal or break a line: such characters become escapes."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in whole)
+    return "".join(c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in whole)
 
 
 def path(value: str) -> str:
@@ -77,9 +78,8 @@ def percent(confidence: float | None) -> str:
     """A confidence in [0, 1] as "87%"; never "100%" or "0%", which nobody can know; "" for None."""
     if confidence is None:
         return ""
-    if confidence >= 0.995:
-        return ">99%"
-    return "<1%" if confidence < 0.005 else f"{100 * confidence:.0f}%"
+    shown = f"{100 * confidence:.0f}%"
+    return {"0%": "<1%", "100%": ">99%"}.get(shown, shown)
 
 
 def many(count: int, one: str, more: str | None = None) -> str:
@@ -127,7 +127,8 @@ def found_words(text: str, words: Sequence[str]) -> Spans:
         for pattern in (rf"(?<!\w){needle}(?!\w)", needle):
             found = [match.span() for match in re.finditer(pattern, folded)]
             if found:
-                covered.update(place for begin, end in found for place in places[begin:end])
+                for begin, end in found:  # up to the next letter: with the accents that were left out
+                    covered.update(range(places[begin], places[end]))
                 break
     spans: list[tuple[int, int]] = []
     for place in sorted(covered):
@@ -139,7 +140,7 @@ def found_words(text: str, words: Sequence[str]) -> Spans:
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """A text in one case and without accents, and from which index each of its characters comes."""
+    """A text in one case and without accents; from which index each of its characters comes, and the text's length."""
     characters: list[str] = []
     places: list[int] = []
     for place, character in enumerate(text):
@@ -147,4 +148,4 @@ def _folded(text: str) -> tuple[str, list[int]]:
             if not unicodedata.combining(part):
                 characters.append(part)
                 places.append(place)
-    return "".join(characters), places
+    return "".join(characters), [*places, len(text)]

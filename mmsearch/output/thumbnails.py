@@ -134,6 +134,8 @@ def waveform(sound: NDArray[np.float32], size: Size) -> Image.Image:
     width, height = size
     image = Image.new("RGB", size, GROUND)
     pen = ImageDraw.Draw(image)
+    margin = width // 20
+    width -= 2 * margin
     step = 1 if width < 40 else max(3, width // 48)
     bars = max(1, width // step)
     pieces = np.array_split(np.abs(sound), bars)
@@ -141,7 +143,7 @@ def waveform(sound: NDArray[np.float32], size: Size) -> Image.Image:
     loudest = max(float(peaks.max()), 1e-3)  # silence stays flat
     for number, peak in enumerate(peaks.tolist()):
         half = max(0.5, peak / loudest * height * 0.45)
-        left = number * step
+        left = margin + number * step
         top, bottom = round(height / 2 - half), round(height / 2 + half) - 1
         pen.rectangle((left, top, left + max(0, step - 2), max(top, bottom)), fill=_WAVE)
     return image

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.errors import UsageError
+from indexer.errors import LibraryError, UsageError
 from mmsearch.output.text import clean, clock, path
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def open_hit(hit: Hit) -> Iterator[str]:
     The viewer lives on by itself, and writes nowhere.
 
     Raises:
-        UsageError: the file is gone, or there is nothing to open it with.
+        LibraryError: the file is gone.
+        UsageError: there is nothing to open it with.
     """
     if not os.path.exists(hit.path):
-        raise UsageError(f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index")
+        raise LibraryError(f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index")
     how = opening(hit)
     if how.command is None:
         os.startfile(hit.path)  # type: ignore[attr-defined, unused-ignore]

@@ -80,12 +80,16 @@ def test_query_json_is_what_the_documentation_says(run, media):
         "kind": "audio",
         "channel": "speech",
         "score": 1.0,
+        "confidence": None,
         "start": 2.0,
         "end": 4.0,
+        "label": "0:02-0:04",
         "text": "cat",
         "title": None,
+        "matched": [],
         "moments": [],
         "copies": [],
+        "duplicates": [],
     }
 
 
