@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
-from indexer.names import KINDS, Kind
-from mmsearch import __version__
+from mmsearch import __version__, query_options
 
 if TYPE_CHECKING:
     from indexer.report import Progress
@@ -161,35 +160,63 @@ def index(
 
 @app.command()
 def query(
-    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.")],
+    terms: query_options.Terms = None,
+    image: query_options.Image = None,
+    audio: query_options.Audio = None,
+    video: query_options.Video = None,
+    text_file: query_options.TextFile = None,
     library: LibraryOption = None,
-    k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = 10,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}."),
-    ] = None,
-    within: Annotated[
-        list[str] | None,
-        typer.Option("--in", metavar="PLACE", help="Only what is in this folder, or this file; may be repeated."),
-    ] = None,
+    k: query_options.Limit = 10,
+    kind: query_options.Kinds = None,
+    within: query_options.Within = None,
+    after: query_options.After = None,
+    before: query_options.Before = None,
+    min_duration: query_options.MinDuration = None,
+    max_duration: query_options.MaxDuration = None,
+    near: query_options.NearPlace = None,
+    name: query_options.Name = None,
+    fusion: query_options.FusionName = "auto",
+    metric: query_options.MetricName = "cosine",
+    confident: query_options.Confident = False,
+    not_below: query_options.NotBelow = None,
+    moments: query_options.Moments = False,
+    no_words: query_options.NoWords = False,
     as_json: JsonOption = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print paths only, one a line.")] = False,
     null: Annotated[bool, typer.Option("-0", "--null", help="With NUL after each path, for xargs -0.")] = False,
     model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
 ) -> None:
-    """Find the files and moments nearest in meaning to some words.
+    """Find the files and moments nearest in meaning to words, pictures, sounds, videos, documents or a mix of them.
 
     Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
     """
     from mmsearch import show
 
-    text = words[0]
-    if len(words) > 1:
-        raise UsageError(f'put quotes round what you look for: mmsearch query "{show.clean(" ".join(words))}"')
-    with _engine(library, model, create=False) as engine:
-        hits = engine.query(text, k, kinds=_kinds(kind or []), within=within or [])
+    with query_options.standard_input() as stdin:
+        asked = query_options.query_of(
+            terms or [],
+            {"image": image, "audio": audio, "video": video, "document": text_file},
+            stdin,
+            k=k,
+            kinds=kind,
+            within=within,
+            after=after,
+            before=before,
+            min_seconds=min_duration,
+            max_seconds=max_duration,
+            near=near,
+            name=name,
+            fusion=fusion,
+            metric=metric,
+            confident=confident,
+            not_below=not_below,
+            moments=moments,
+            words=not no_words,
+        )
+        with _engine(library, model, create=False) as engine:
+            hits = engine.query(asked)
     if as_json:
-        _print_json(show.hits_json(text, hits))
+        _print_json(show.hits_json(asked.asked, hits))
     elif paths or null:
         end = b"\0" if null else b"\n"
         sys.stdout.buffer.write(b"".join(os.fsencode(hit.path) + end for hit in hits))
@@ -197,7 +224,7 @@ def query(
     else:
         _print_lines(show.hits(hits))
     if not hits:
-        _complain("nothing in the library fits the filters" if kind or within else "no indexed file is on disk now")
+        _complain("nothing in the library fits the filters" if asked.is_filtered else "no indexed file is on disk now")
         raise typer.Exit(NOTHING)
 
 
@@ -279,14 +306,6 @@ def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
     from mmsearch.engine import Engine
 
     return Engine.open(library, model=model, create=create)
-
-
-def _kinds(options: list[str]) -> tuple[Kind, ...]:
-    wanted = [name.strip() for names in options for name in names.split(",")]
-    for name in wanted:
-        if name not in KINDS:
-            raise UsageError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in wanted)
 
 
 @contextmanager
