@@ -15,6 +15,9 @@ from indexer.schema import PRESENT, Content, File, under_or_at
 from indexer.times import local_clock_of, seconds_of
 from indexer.types import Kind
 
+_MOST = 2**63 - 1
+"""The highest integer in SQLite: nanoseconds up to the year 2262."""
+
 Place = tuple[int, str]
 """A root's id, and a folder relative to it."""
 
@@ -110,7 +113,7 @@ def _taken(wanted: Filter) -> list[ColumnElement[bool]]:
 
 def _modified(wanted: Filter) -> list[ColumnElement[bool]]:
     return [
-        fits(File.mtime_ns, seconds_of(bound) * 10**9)
+        fits(File.mtime_ns, max(-_MOST, min(seconds_of(bound) * 10**9, _MOST)))
         for bound, fits in ((wanted.after, operator.ge), (wanted.before, operator.lt))
         if bound is not None
     ]

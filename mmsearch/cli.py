@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
-from indexer.names import KINDS, Kind
-from mmsearch import __version__
+from mmsearch import __version__, query_options
 from mmsearch.output import options
 
 if TYPE_CHECKING:
@@ -163,21 +162,27 @@ def index(
 
 @app.command()
 def query(
-    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for, in words.")],
+    terms: query_options.Terms = None,
+    image: query_options.Image = None,
+    audio: query_options.Audio = None,
+    video: query_options.Video = None,
+    text_file: query_options.TextFile = None,
     library: LibraryOption = None,
-    k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = 10,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KINDS",
-            help=f"Only these kinds, separated by commas: {', '.join(KINDS)}.",
-            autocompletion=options.complete_kinds,
-        ),
-    ] = None,
-    within: Annotated[
-        list[str] | None,
-        typer.Option("--in", metavar="PLACE", help="Only what is in this folder, or this file; may be repeated."),
-    ] = None,
+    k: query_options.Limit = 10,
+    kind: query_options.Kinds = None,
+    within: query_options.Within = None,
+    after: query_options.After = None,
+    before: query_options.Before = None,
+    min_duration: query_options.MinDuration = None,
+    max_duration: query_options.MaxDuration = None,
+    near: query_options.NearPlace = None,
+    name: query_options.Name = None,
+    fusion: query_options.FusionName = "auto",
+    metric: query_options.MetricName = "cosine",
+    confident: query_options.Confident = False,
+    not_below: query_options.NotBelow = None,
+    moments: query_options.Moments = False,
+    no_words: query_options.NoWords = False,
     as_json: JsonOption = False,
     jsonl: options.JsonlOption = False,
     csv: options.CsvOption = False,
@@ -189,11 +194,10 @@ def query(
     contact_sheet: options.SheetOption = None,
     model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
 ) -> None:
-    """Find the files and moments nearest in meaning to some words.
+    """Find the files and moments nearest in meaning to words, pictures, sounds, videos, documents or a mix of them.
 
     Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
     """
-    from mmsearch import show
     from mmsearch.output import OutputSettings, Results
 
     wanted = OutputSettings.chosen(
@@ -207,14 +211,37 @@ def query(
         open_first=open_first,
         contact_sheet=contact_sheet,
     )
-    text = words[0]
-    if len(words) > 1:
-        raise UsageError(f'put quotes round what you look for: mmsearch query "{show.clean(" ".join(words))}"')
-    with _engine(library, model, create=False) as engine:
-        hits = engine.query(text, k, kinds=_kinds(kind or []), within=within or [])
-    _give(Results(text, tuple(hits)), wanted)
-    if not hits:
-        _complain("nothing in the library fits the filters" if kind or within else "no indexed file is on disk now")
+    with query_options.standard_input() as stdin:
+        asked = query_options.query_of(
+            terms or [],
+            {"image": image, "audio": audio, "video": video, "document": text_file},
+            stdin,
+            k=k,
+            kinds=kind,
+            within=within,
+            after=after,
+            before=before,
+            min_seconds=min_duration,
+            max_seconds=max_duration,
+            near=near,
+            name=name,
+            fusion=fusion,
+            metric=metric,
+            confident=confident,
+            not_below=not_below,
+            moments=moments,
+            words=not no_words,
+        )
+        with _engine(library, model, create=False) as engine:
+            found = engine.query(asked)
+    _give(Results(asked.asked, found.hits, found.matches_well), wanted)
+    if not found:
+        if confident:
+            _complain("nothing here stands out from chance; leave --confident out to see the nearest")
+        else:
+            _complain(
+                "nothing in the library fits the filters" if asked.is_filtered else "no indexed file is on disk now"
+            )
         raise typer.Exit(NOTHING)
 
 
@@ -296,14 +323,6 @@ def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
     from mmsearch.engine import Engine
 
     return Engine.open(library, model=model, create=create)
-
-
-def _kinds(options: list[str]) -> tuple[Kind, ...]:
-    wanted = [name.strip() for names in options for name in names.split(",")]
-    for name in wanted:
-        if name not in KINDS:
-            raise UsageError(f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in wanted)
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 from indexer.errors import UsageError
 from indexer.media.formats import SUFFIXES
 from mmsearch import limits
+from mmsearch.names import TERM_KINDS
 from mmsearch.query import Query
 from mmsearch.sources import is_file
-from mmsearch.terms import TERM_KINDS, Term
+from mmsearch.terms import Term
 
 PREFIXES = (*TERM_KINDS, "file")
 

@@ -12,24 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from indexer.errors import UsageError
 from indexer.near import Near
 from indexer.times import seconds_of
 from indexer.types import AudioSample, ImageSample, Kind
 from mmsearch import checks
-from mmsearch.terms import TERM_KINDS, Term, TermKind, is_number
+from mmsearch.names import FUSIONS, METRICS, TERM_KINDS, Fusion, Metric, TermKind
+from mmsearch.terms import Term, is_number
 
 __all__ = ["FUSIONS", "METRICS", "TERM_KINDS", "Fusion", "Less", "Metric", "Near", "Query", "Term", "TermKind"]
-
-Fusion = Literal["auto", "sum", "concat", "attention", "mean", "rrf", "borda"]
-"""How several terms become one ranking: `rank` says what each does, and what "auto" chooses."""
-
-Metric = Literal["cosine", "euclidean"]
-
-FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +184,11 @@ class Query:
         return Less(self)
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether only some files may answer."""
+        return not self.how.keys().isdisjoint(_FILTERS)
+
+    @property
     def how(self) -> dict[str, Any]:
         """Every field but the terms that differs from its default."""
         return {
@@ -252,6 +250,8 @@ def _merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"the two queries disagree about {name}: {ours[name]!r} and {theirs[name]!r}")
     return ours | theirs
 
+
+_FILTERS = ("kinds", "within", "after", "before", "min_seconds", "max_seconds", "near", "name")
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "terms": checks.is_terms,

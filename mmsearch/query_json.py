@@ -8,8 +8,9 @@ from typing import Any
 
 from indexer.errors import UsageError
 from mmsearch import limits
+from mmsearch.names import TERM_KINDS
 from mmsearch.query import Query
-from mmsearch.terms import TERM_KINDS, Term
+from mmsearch.terms import Term
 
 # Fields that JSON has no type for: written, and read back from text. The durations may also be numbers.
 _AS_TEXT: Mapping[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {

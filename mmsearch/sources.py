@@ -13,7 +13,7 @@ from indexer.media.formats import FORMATS, SUFFIXES, is_text, sniff
 from indexer.types import DecodeSettings
 
 if TYPE_CHECKING:
-    from mmsearch.terms import TermKind
+    from mmsearch.names import TermKind
 
 _PATH_START = re.compile(r"/\S|\.\.?[/\\]|~[^\s/\\]*[/\\]|[A-Za-z]:[/\\]|\\\\\w|file://")
 _WEB = re.compile(r"(?:https?|ftp)://", re.IGNORECASE)
@@ -97,14 +97,15 @@ def format_of(path: Path, wanted: TermKind | None = None) -> str:
     try:
         return sniff(path)
     except UnsupportedMediaError as error:
-        if wanted == "document" and _holds_text(path):
+        if wanted == "document" and holds_text(path):
             return "text"
         raise UsageError(f"{path}: {error}") from error
     except MediaError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _holds_text(path: Path) -> bool:
+def holds_text(path: Path) -> bool:
+    """Whether a file's beginning can be text in some encoding."""
     with path.open("rb") as file:
         return is_text(file.read(8192))
 

@@ -8,18 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import UsageError
 from indexer.types import AudioSample, ImageSample, Sample, TextSample
+from mmsearch.names import TERM_KINDS, TermKind
 
 if TYPE_CHECKING:
     from mmsearch.query import Less, Query
-
-TermKind = Literal["text", "image", "audio", "video", "document"]
-"""What a term is: words, or a file to search by. A document is a file whose text is the query."""
-
-TERM_KINDS: tuple[TermKind, ...] = get_args(TermKind)
 
 EMPTY = 'the query is empty; say what to look for, for example: mmsearch query "a dog in the park"'
 

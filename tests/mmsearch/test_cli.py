@@ -122,7 +122,7 @@ def test_kind_and_folder_filter(run, media):
         (["status"], 3, "there is no library at"),
         (["index"], 3, "there is no library at"),
         (["index", "nowhere"], 2, "there is no file or folder at nowhere"),
-        (["query"], 2, "Missing argument"),
+        (["query"], 2, "the query is empty"),
         (["query", "red", "-k", "0"], 2, "-k"),
         (["index", "--workers", "0", "media"], 2, "workers"),
         (["remove", "media"], 3, "there is no library at"),
