@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, exists, false, func, or_, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, Place, shown
@@ -81,21 +81,31 @@ class Counts:
 
 
 def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
-    """The segments of a channel that a filter lets through: (n,) int64; None when that is all of them."""
+    """The segments of a channel that a filter lets through: (n,) int64, rising; None when that is all of them.
+
+    The array is kept until the store changes, and may not be written to.
+    """
+    key = ("admitted", generation_id, channel, wanted, wanted.clocks())
+    return store.kept(key, lambda: _admitted(store, generation_id, channel, wanted))
+
+
+def _admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
     with store.reading() as connection:
         hidden = connection.execute(select(exists().where(File.state == MISSING))).scalar()
         if wanted == Filter() and not hidden:
             return None
         # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        contents = select(File.content_id).where(shown(wanted))
+        contents = select(File.content_id).join(Content, Content.id == File.content_id).where(shown(wanted))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
             .where(Encoding.content_id.in_(contents))
-            .order_by(Segment.id)
         )
-        return np.fromiter(connection.execute(query).scalars(), np.int64)
+        ids = np.array(connection.execute(query).scalars().all(), np.int64)
+    ids.sort()
+    ids.setflags(write=False)
+    return ids
 
 
 def segments_of(store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]) -> tuple[Ids, Vectors]:
@@ -146,7 +156,9 @@ def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[i
             for content_id, root, directory, name in connection.execute(
                 select(File.content_id, Root.path, File.directory, File.name)
                 .join(Root, Root.id == File.root_id)
-                .where(File.content_id.in_(contents), shown(wanted))
+                .join(Content, Content.id == File.content_id)
+                # Inside a function, the filter is no reason to begin with an index of places or times.
+                .where(File.content_id.in_(contents), func.coalesce(shown(wanted), false()))
                 .order_by(Root.path, File.directory, File.name)
             ):
                 here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
