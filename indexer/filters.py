@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Text, and_, case, cast, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, LargeBinary, Text, and_, case, cast, func, literal, or_, type_coerce
 from sqlalchemy.types import Integer
 
 from indexer.globs import last_part, native
@@ -46,42 +47,31 @@ class Filter:
     near: Near | None = None
     name: str | None = None
 
+    def clocks(self) -> tuple[tuple[int, datetime], ...]:
+        """What the times mean in this computer's time zone, which may change while a program runs."""
+        return tuple((seconds_of(at), local_clock_of(at)) for at in (self.after, self.before) if at is not None)
+
 
 def shown(wanted: Filter) -> ColumnElement[bool]:
-    """Whether a row of `File` is on disk and fits. Needs no other table in the statement."""
+    """Whether a file is on disk and fits. The statement joins `File` with its `Content`."""
     conditions: list[ColumnElement[bool]] = [File.state == PRESENT]
     if wanted.places is not None:
         conditions.append(or_(*[and_(File.root_id == root_id, under_or_at(scope)) for root_id, scope in wanted.places]))
-    if wanted.name is not None:
-        conditions.append(_is_named(wanted.name))
-    of_content = list(_of_content(wanted))
-    if of_content:
-        conditions.append(_has_content(*of_content))
-    taken = list(_taken(wanted))
-    if taken:
-        modified = list(_modified(wanted))
-        conditions.append(
-            or_(_has_content(*taken), and_(*modified, _has_content(Content.captured_at.is_(None)))),
-        )
-    return and_(*conditions)
-
-
-def _has_content(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    # A list that SQLite makes once: a look at the content of each file in turn would cost a search in a tree for each.
-    return File.content_id.in_(select(Content.id).where(*conditions))
-
-
-def _of_content(wanted: Filter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
     if wanted.kinds:
         conditions.append(Content.kind.in_(wanted.kinds))
     if wanted.min_seconds is not None:
         conditions.append(Content.duration_seconds >= wanted.min_seconds)
     if wanted.max_seconds is not None:
         conditions.append(Content.duration_seconds <= wanted.max_seconds)
+    if wanted.after is not None:
+        conditions.append(_is_taken(operator.ge, wanted.after))
+    if wanted.before is not None:
+        conditions.append(_is_taken(operator.lt, wanted.before))
     if wanted.near is not None:
         conditions.append(_is_near(wanted.near))
-    return conditions
+    if wanted.name is not None:
+        conditions.append(_is_named(wanted.name))
+    return and_(*conditions)
 
 
 def _is_near(near: Near) -> ColumnElement[bool]:
@@ -94,29 +84,33 @@ def _is_near(near: Near) -> ColumnElement[bool]:
     return and_(or_(*boxes), metres <= near.radius_m)
 
 
-def _taken(wanted: Filter) -> list[ColumnElement[bool]]:
-    """By the time that the file gives, stored in ISO 8601 with or without a zone.
+def _is_taken(compares: Any, bound: datetime) -> ColumnElement[bool]:
+    """By the time that the file gives, in ISO 8601 with or without a zone; without a time, by its modification.
 
-    Without one the texts are compared, which for times of one form is comparing the times.
+    Texts without a zone are compared as texts, which for times of one form is comparing the times. With a zone, SQLite
+    works out the moment, but only near the bound: no two clocks in the world are further apart than two days.
     """
-    conditions = []
-    moment = cast(func.strftime("%s", Content.captured_at), Integer)
-    has_zone = func.substr(Content.captured_at, 12).bool_op("GLOB")("*[+-]*")
-    for bound, fits in ((wanted.after, operator.ge), (wanted.before, operator.lt)):
-        if bound is not None:
-            by_clock = fits(Content.captured_at, local_clock_of(bound).isoformat(timespec="seconds"))
-            # SQLite knows no zones with seconds, and says NULL.
-            by_moment = func.coalesce(fits(moment, seconds_of(bound)), by_clock)
-            conditions.append(case((has_zone, by_moment), else_=by_clock))
-    return [and_(Content.captured_at.is_not(None), *conditions)] if conditions else []
+    clock, moment = local_clock_of(bound), seconds_of(bound)
+    written = Content.captured_at
+    by_clock = compares(written, clock.isoformat(timespec="seconds"))
+    # SQLite knows no zones with seconds, and says NULL.
+    by_moment = func.coalesce(compares(cast(func.strftime("%s", written), Integer), moment), by_clock)
+    has_zone = func.substr(written, 12).bool_op("GLOB")("*[+-]*")
+    return case(
+        (written.is_(None), compares(File.mtime_ns, max(-_MOST, min(moment * 10**9, _MOST)))),
+        (written >= _days_from(clock, 3).isoformat(), literal(compares(1, 0))),
+        (written < _days_from(clock, -3).isoformat(), literal(compares(0, 1))),
+        (has_zone, by_moment),
+        else_=by_clock,
+    )
 
 
-def _modified(wanted: Filter) -> list[ColumnElement[bool]]:
-    return [
-        fits(File.mtime_ns, max(-_MOST, min(seconds_of(bound) * 10**9, _MOST)))
-        for bound, fits in ((wanted.after, operator.ge), (wanted.before, operator.lt))
-        if bound is not None
-    ]
+def _days_from(clock: datetime, days: int) -> datetime:
+    """A clock some days on, or the last (first) moment that there is."""
+    try:
+        return clock + timedelta(days=days)
+    except OverflowError:
+        return datetime.max if days > 0 else datetime.min
 
 
 def _is_named(pattern: str) -> ColumnElement[bool]:

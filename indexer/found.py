@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, false, func, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, shown
@@ -100,7 +100,8 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
     away: dict[int, list[str]] = {}
     facts: dict[int, tuple[Kind, str | None]] = {}
     reachable: dict[str, bool] = {}
-    shown_now: ColumnElement[bool] = shown(wanted)
+    # Inside a function, the filter is no reason to begin with an index of places or times.
+    shown_now: ColumnElement[bool] = func.coalesce(shown(wanted), false())
     with store.reading() as connection:
         for some in slices(content_ids):
             query = (

@@ -10,13 +10,16 @@ import fnmatch
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 MAX_LENGTH = 1000
 """Characters in a pattern: SQLite refuses very long ones, and no path needs them."""
 
 _FEW_STARS = 3
+
+_Parts = tuple[Callable[[str], object] | None, ...]
+"""A matcher for each part of a pattern with "/", None for "**"."""
 
 
 def folded(text: str | bytes) -> str:
@@ -41,9 +44,8 @@ def name_fits(pattern: str, name: str | bytes) -> bool:
 
 def path_fits(pattern: str, directory: str | bytes, name: str | bytes) -> bool:
     """Whether a file's path below its root fits a pattern with "/". `directory` is "" for the root itself."""
-    folder = folded(directory)
-    parts = [*(folder.split("/") if folder else ()), folded(name)]
-    return _parts_fit(_parts(pattern), parts)
+    reached = _reached_in(pattern, directory)
+    return bool(reached) and len(_parts(pattern)) in _step(reached, _parts(pattern), folded(name))
 
 
 def last_part(pattern: str) -> str:
@@ -51,26 +53,32 @@ def last_part(pattern: str) -> str:
     return pattern.rpartition("/")[2]
 
 
-def _parts_fit(patterns: Sequence[Callable[[str], object] | None], parts: Sequence[str]) -> bool:
-    """Whether all parts fit, row by row of a table: `reached` are numbers of patterns that fit what was read so far."""
+@lru_cache(maxsize=4096)
+def _reached_in(pattern: str, directory: str | bytes) -> frozenset[int]:
+    """How far into a pattern its folders lead: numbers of parts that what was read so far may end before.
+
+    All files of a folder share this, so it is found once.
+    """
+    patterns, folder = _parts(pattern), folded(directory)
     reached = _through_stars({0}, patterns)
-    for part in parts:
-        following = set()
-        for at in reached:
-            if at == len(patterns):
-                continue
+    for part in folder.split("/") if folder else ():
+        reached = _step(reached, patterns, part)
+    return frozenset(reached)
+
+
+def _step(reached: Iterable[int], patterns: _Parts, part: str) -> set[int]:
+    following = set()
+    for at in reached:
+        if at < len(patterns):
             fits = patterns[at]
             if fits is None:
                 following.add(at)
             elif fits(part) is not None:
                 following.add(at + 1)
-        reached = _through_stars(following, patterns)
-        if not reached:
-            return False
-    return len(patterns) in reached
+    return _through_stars(following, patterns)
 
 
-def _through_stars(reached: set[int], patterns: Sequence[Callable[[str], object] | None]) -> set[int]:
+def _through_stars(reached: set[int], patterns: _Parts) -> set[int]:
     """Add what follows each `**`, which may stand for no folder at all."""
     for at in range(len(patterns)):
         if at in reached and patterns[at] is None:
@@ -79,7 +87,7 @@ def _through_stars(reached: set[int], patterns: Sequence[Callable[[str], object]
 
 
 @lru_cache(maxsize=64)
-def _parts(pattern: str) -> tuple[Callable[[str], object] | None, ...]:
+def _parts(pattern: str) -> _Parts:
     return tuple(None if part == "**" else _matcher(part) for part in pattern.split("/"))
 
 

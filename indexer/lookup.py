@@ -64,21 +64,31 @@ class Counts:
 
 
 def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
-    """The segments of a channel that a filter lets through: (n,) int64; None when that is all of them."""
+    """The segments of a channel that a filter lets through: (n,) int64, rising; None when that is all of them.
+
+    The array is kept until the store changes, and may not be written to.
+    """
+    key = ("admitted", generation_id, channel, wanted, wanted.clocks())
+    return store.kept(key, lambda: _admitted(store, generation_id, channel, wanted))
+
+
+def _admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
     with store.reading() as connection:
         hidden = connection.execute(select(exists().where(File.state == MISSING))).scalar()
         if wanted == Filter() and not hidden:
             return None
         # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        contents = select(File.content_id).where(shown(wanted))
+        contents = select(File.content_id).join(Content, Content.id == File.content_id).where(shown(wanted))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
             .where(Encoding.content_id.in_(contents))
-            .order_by(Segment.id)
         )
-        return np.fromiter(connection.execute(query).scalars(), np.int64)
+        ids = np.array(connection.execute(query).scalars().all(), np.int64)
+    ids.sort()
+    ids.setflags(write=False)
+    return ids
 
 
 def count(store: Store, generation_id: int | None) -> Counts:

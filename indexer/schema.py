@@ -150,7 +150,8 @@ class Segment(Base):
     """One stretch of one content, with its vector: (dim,) float16, little-endian, of length 1."""
 
     __tablename__ = "segment"
-    __table_args__ = (Index("segment_encoding", "encoding_id"), {"sqlite_autoincrement": True})
+    # With the channel, so that ids are listed from the index: a row with its vector fills a quarter of a page or more.
+    __table_args__ = (Index("segment_encoding", "encoding_id", "channel"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id", ondelete="CASCADE"))

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryError, LibraryLockedError
 from indexer.functions import register
+from indexer.memo import Answer, Changes, Memo
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
 from indexer.records import KnownFile, Outcome, Position, Removed
@@ -75,6 +76,8 @@ class Store:
         self._engine = create_engine(_url(path), connect_args={"timeout": _PATIENCE_SECONDS, "uri": True})
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
+        self._changes = Changes(self._engine)
+        self._memo = Memo(self._changes)
         try:
             with self._clear_errors():
                 migrate(self._engine)
@@ -95,7 +98,13 @@ class Store:
     def close(self) -> None:
         """Give back every connection. The store cannot be used after this."""
         self._closed = True
+        self._changes.close()
         self._engine.dispose()
+
+    def kept(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
+        """What `make` gave for this key when it was last asked for, unless the store has changed since then."""
+        with self._clear_errors():
+            return self._memo.get(key, make)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

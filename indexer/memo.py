@@ -1,0 +1,70 @@
+"""Answers that hold until the store changes, so that a filter which is asked for again costs nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+Answer = TypeVar("Answer")
+
+_KEPT = 8
+"""How many answers are kept: one may be an id for each segment of a library, 8 MB for a million."""
+
+
+class Changes:
+    """A number that is another one after each commit to a database, of whichever process.
+
+    SQLite does not count the commits of the connection that asks (PRAGMA data_version), so this one never writes.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin():  # each time a new view, which has all that was committed
+                return int(self._connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+class Memo:
+    """The last few answers, all given up as soon as `mark` says another number. Safe to use from several threads."""
+
+    def __init__(self, mark: Callable[[], int]) -> None:
+        self._mark = mark
+        self._at: int | None = None
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
+        """The answer to `key`: the one that is kept, or what `make` gives."""
+        mark = self._mark()  # before the answer is made: one that is newer than its mark is only made once more
+        with self._lock:
+            if mark != self._at:
+                self._answers.clear()
+                self._at = mark
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                kept: Answer = self._answers[key]
+                return kept
+        answer = make()
+        with self._lock:
+            if mark == self._at:
+                self._answers[key] = answer
+                while len(self._answers) > _KEPT:
+                    self._answers.popitem(last=False)
+        return answer
