@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true
 
 from indexer.ann import Ids
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment, under_or_at
@@ -82,17 +82,23 @@ def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter)
         if not wanted.kinds and wanted.places is None and not hidden:
             return None
         # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        shown = select(File.content_id).join(Content, Content.id == File.content_id).where(_shown(wanted))
-        if wanted.kinds:
-            shown = shown.where(Content.kind.in_(wanted.kinds))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-            .where(Encoding.content_id.in_(shown))
+            .where(Encoding.content_id.in_(shown_contents(wanted)))
             .order_by(Segment.id)
         )
         return np.fromiter(connection.execute(query).scalars(), np.int64)
+
+
+def shown_contents(wanted: Filter) -> Select[int | None]:
+    """The contents of the files that are on disk and that a filter lets through, from `File` joined with `Content`.
+
+    Add conditions, or ask for other columns of the two tables, to go on from these files.
+    """
+    shown = select(File.content_id).join(Content, Content.id == File.content_id).where(_shown(wanted))
+    return shown.where(Content.kind.in_(wanted.kinds)) if wanted.kinds else shown
 
 
 def segments_of(store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]) -> tuple[Ids, Vectors]:
