@@ -113,7 +113,7 @@ _Asks = Literal["exact", "all", "phrases", "any"]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """One question to a full-text table. `at_most`: rows that can match, None when that is not known."""
+    """One question to a full-text table. `at_most`: rows that match, or more; None when nobody counted."""
 
     asks: _Asks
     expression: str
@@ -272,7 +272,7 @@ def _search(
     seen = set(known)
     room = limit - len(seen)
     hits: list[WordHit] = []
-    for stage in _stages(connection, source, asked):
+    for stage in _stages(connection, source, asked, limit):
         if room <= 0:
             break
         for row in _best(connection, source, stage, limit + len(seen)):
@@ -284,7 +284,7 @@ def _search(
     return hits
 
 
-def _stages(connection: Connection, source: _Source, asked: WordQuery) -> Iterator[_Stage]:
+def _stages(connection: Connection, source: _Source, asked: WordQuery, limit: int) -> Iterator[_Stage]:
     """What to ask one table, from the strictest on; nothing that is known to have no rows."""
     if source.exact is not None and (exact := source.exact(asked.name)) and _rows_of(connection, source, exact, 1):
         yield _Stage("exact", exact, None)
@@ -299,17 +299,22 @@ def _stages(connection: Connection, source: _Source, asked: WordQuery) -> Iterat
     if not matching:
         return
 
-    def joined(word: str, terms: Iterable[Term], asks: _Asks, at_most: int) -> _Stage:
-        return _Stage(asks, f" {word} ".join(asking[term] for term in terms), None if is_common else at_most, is_common)
+    most = None if is_common else 2 * limit
+
+    def joined(word: str, terms: Iterable[Term], asks: _Asks) -> Iterator[_Stage]:
+        expression = f" {word} ".join(asking[term] for term in terms)
+        at_most = None if most is None else _rows_of(connection, source, expression, most + 1)
+        if at_most != 0:
+            yield _Stage(asks, expression, at_most, is_common)
 
     if len(matching) == len(counting):
         partly = source.partial and len(asking) < len(asked.terms)
-        yield joined("AND", counting, "any" if partly else "all", min(rows[term] for term in counting))
+        yield from joined("AND", counting, "any" if partly else "all")
     quoted = [term for term in matching if term.quoted]
     if 0 < len(quoted) < len(counting) and len(quoted) == sum(term.quoted for term in counting):
-        yield joined("AND", quoted, "phrases", min(rows[term] for term in quoted))
+        yield from joined("AND", quoted, "phrases")
     if len(counting) > 1:
-        yield joined("OR", matching, "any", sum(rows[term] for term in matching))
+        yield from joined("OR", matching, "any")
 
 
 def _that_count(rows: dict[Term, int], bar: int, most_rows: int) -> list[Term]:
@@ -333,14 +338,18 @@ def _rows_of(connection: Connection, source: _Source, expression: str, most: int
 def _best(connection: Connection, source: _Source, stage: _Stage, limit: int) -> Sequence[Any]:
     """The best shown rows of a stage, by falling score.
 
-    The first try looks at fewer rows than match, which mostly are enough; if not, the second looks at all of them.
+    The first try looks at fewer rows than match, which mostly are enough; the last looks at all of them.
     """
-    depth, scan = 2 * limit, _COMMON_ROWS if stage.is_common else -1
-    values = {"words": stage.expression, "scan": scan, "depth": depth, "limit": limit}
-    rows = connection.execute(source.query(), values).all()
-    if len(rows) == limit or (stage.at_most is not None and stage.at_most <= depth):
-        return rows
-    return connection.execute(source.query(), {**values, "scan": -1, "depth": -1}).all()
+    tries = [(-1, 2 * limit), (-1, -1)]
+    if stage.is_common:
+        tries = [(_COMMON_ROWS, 2 * limit), (_COMMON_ROWS, -1), (-1, -1)]
+    rows: Sequence[Any] = ()
+    for scan, depth in tries:
+        values = {"words": stage.expression, "scan": scan, "depth": depth, "limit": limit}
+        rows = connection.execute(source.query(), values).all()
+        if len(rows) == limit or (stage.at_most is not None and stage.at_most <= depth):
+            break
+    return rows
 
 
 def _hit(row: Any, source: _Source, asked: WordQuery, asks: _Asks) -> WordHit:
