@@ -191,17 +191,16 @@ def part(word: str) -> str | None:
 
 
 def _quoted(folded: str) -> str | None:
-    folded = folded.strip()
-    prefix = ""
-    end = _LAST_RUN.search(folded)
+    before, last, prefix = folded.strip(), "", ""
+    end = _LAST_RUN.search(before)
     if end is not None:
         # The text may go on after this run: whole pieces are asked for, and a run too short for one is a prefix.
         length = 1 + (end.lastindex or 1)
         pieces = _pieces(end[0], length)
         prefix = "*" if len(pieces) < length else ""
-        last = pieces[: max(1, len(pieces) - length + 1)]
-        folded = f"{_RUN.sub(_cut, folded[: end.start()])} {' '.join(last)}"
-    words = folded.split()
+        last = " ".join(pieces[: max(1, len(pieces) - length + 1)])
+        before = before[: end.start()]
+    words = f"{_RUN.sub(_cut, before)} {last}".split()
     return f'"{" ".join(words)}"{prefix}' if words else None
 
 

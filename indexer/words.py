@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -45,7 +46,7 @@ TABLES = ("segment_words", "title_words", "file_words", "file_parts")
 
 _MOST_TERMS = 64
 _COMMON_SHARE, _COMMON_AT_LEAST = 20, 50  # a word in more rows than both a twentieth of all and 50 is common
-_MOST_ROWS_SHARE, _MOST_ROWS_AT_LEAST = 5, 20_000  # rows that may be ranked for one query: a fifth of all, or 20,000
+_RANKED_SHARE, _RANKED_AT_LEAST = 20, 5_000  # rows that rare words may have before commoner ones are left for later
 _COMMON_ROWS = 10_000  # rows that are ranked for a query of common words only
 
 _PIECE = re.compile('"([^"]*)"|“([^“”]*)”|„([^„“”]*)[“”]|«([^«»]*)»|「([^「」]*)」|([^\\s"“”„«»「」]+)')
@@ -175,9 +176,9 @@ def parse_words(query: str) -> WordQuery:
         plain = piece[6]
         for words in [plain] if plain is None else tokens.split_unspaced(plain):
             term = Term(words if words is not None else _quoted(piece), plain is None)
-            folded = tokens.phrase(term.text)
-            if folded is not None and (folded not in terms or term.quoted):
-                terms[folded] = term
+            expression = (tokens.phrase(term.text) or "").lower()
+            if expression and (expression not in terms or term.quoted):
+                terms[expression] = term
         if len(terms) >= _MOST_TERMS:
             break
     return WordQuery(query, tuple(terms.values())[:_MOST_TERMS])
@@ -194,9 +195,9 @@ def find_words(
 
     Texts come in this order: names that are the query, what holds all its quoted phrases, what holds all its terms,
     and within each by BM25; names that hold the terms as parts of words come last. A term that a twentieth of all
-    texts hold (and 50) does not count, as if it had not been asked, unless no other was asked; nor do, in a long
-    query, the commonest after those that 20,000 texts or a fifth of all hold. The filter is part of the SQL,
-    so that a limit never hides a text which fits. Names that have the same content are one hit.
+    texts hold (and 50) does not count, as if it had not been asked, unless no other was asked. In a long query, texts
+    that hold only the commonest of its terms come after those that hold a rarer one, and only up to the limit. The
+    filter is part of the SQL, so that a limit never hides a text which fits. Names of the same content are one hit.
 
     Args:
         store: where to look.
@@ -286,24 +287,27 @@ def _search(
 
 def _stages(connection: Connection, source: _Source, asked: WordQuery, limit: int) -> Iterator[_Stage]:
     """What to ask one table, from the strictest on; nothing that is known to have no rows."""
-    if source.exact is not None and (exact := source.exact(asked.name)) and _rows_of(connection, source, exact, 1):
+    if (
+        source.exact is not None
+        and (exact := source.exact(asked.name))
+        and any(_rows_of(connection, source, [exact], 1))
+    ):
         yield _Stage("exact", exact, None)
     asking = {term: words for term in asked.terms if (words := source.expression(term.text)) is not None}
     texts = connection.exec_driver_sql(f"SELECT max(id) FROM {source.table}_docsize").scalar() or 0  # or somewhat fewer
     bar = max(_COMMON_AT_LEAST, texts // _COMMON_SHARE)
-    rows = {term: _rows_of(connection, source, asking[term], bar + 1) for term in asking}
-    counting = _that_count(rows, bar, max(_MOST_ROWS_AT_LEAST, texts // _MOST_ROWS_SHARE))
+    rows = dict(zip(asking, _rows_of(connection, source, list(asking.values()), bar + 1), strict=True))
+    counting = [term for term in sorted(rows, key=rows.__getitem__) if rows[term] <= bar]  # the rarest first
     is_common = not counting
     counting = counting or list(asking)
     matching = [term for term in counting if rows[term]]
     if not matching:
         return
-
     most = None if is_common else 2 * limit
 
     def joined(word: str, terms: Iterable[Term], asks: _Asks) -> Iterator[_Stage]:
         expression = f" {word} ".join(asking[term] for term in terms)
-        at_most = None if most is None else _rows_of(connection, source, expression, most + 1)
+        at_most = None if most is None else _rows_of(connection, source, [expression], most + 1)[0]
         if at_most != 0:
             yield _Stage(asks, expression, at_most, is_common)
 
@@ -314,25 +318,19 @@ def _stages(connection: Connection, source: _Source, asked: WordQuery, limit: in
     if 0 < len(quoted) < len(counting) and len(quoted) == sum(term.quoted for term in counting):
         yield from joined("AND", quoted, "phrases")
     if len(counting) > 1:
+        ranked = list(accumulate(rows[term] for term in matching))
+        rarest = max(1, sum(number <= max(_RANKED_AT_LEAST, texts // _RANKED_SHARE) for number in ranked))
+        if rarest < len(matching):
+            yield from joined("OR", matching[:rarest], "any")
         yield from joined("OR", matching, "any")
 
 
-def _that_count(rows: dict[Term, int], bar: int, most_rows: int) -> list[Term]:
-    """The terms that are rare enough to find anything by, the rarest first; none when each is in over `bar` rows."""
-    counting: list[Term] = []
-    ranked = 0
-    for term in sorted(rows, key=rows.__getitem__):
-        ranked += rows[term]
-        if rows[term] > bar or (counting and ranked > most_rows):
-            break
-        counting.append(term)
-    return counting
-
-
-def _rows_of(connection: Connection, source: _Source, expression: str, most: int) -> int:
-    """How many rows match, counted up to `most`. As plain SQL: it is asked for every term and table."""
-    counted = f"SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {source.table} MATCH ? LIMIT ?)"
-    return int(connection.exec_driver_sql(counted, (expression, most)).scalar_one())
+def _rows_of(connection: Connection, source: _Source, expressions: Sequence[str], most: int) -> Sequence[int]:
+    """How many rows match each expression, counted up to `most`. As plain SQL: it is asked for every term and table."""
+    if not expressions:
+        return ()
+    count = f"(SELECT count(*) FROM (SELECT 1 FROM {source.table} WHERE {source.table} MATCH ? LIMIT {most}))"
+    return connection.exec_driver_sql(f"SELECT {', '.join([count] * len(expressions))}", tuple(expressions)).one()
 
 
 def _best(connection: Connection, source: _Source, stage: _Stage, limit: int) -> Sequence[Any]:

@@ -80,6 +80,24 @@ def test_an_expression_is_one_string_that_fts5_can_read(text):
             assert all(string.split() for string in strings)
 
 
+@pytest.mark.parametrize(
+    ("words", "expression"),
+    [
+        ("dog", '"dog"'),
+        ("a-dog's life", '"a dog s life"'),
+        ("東京", '"東京"'),
+        ("東", '"東"*'),
+        ("東京都", '"東京 京都"'),
+        ("東京tower", '"東京 京 tower"'),
+        ("tower東", '"tower 東"*'),
+        ("กิ", '"กิ"*'),
+        ('"*()', None),
+    ],
+)
+def test_expressions(words, expression):
+    assert tokens.phrase(words) == expression
+
+
 @pytest.fixture(scope="module")
 def table():
     """A full-text table with the tokenizer of the library's own."""
@@ -115,7 +133,9 @@ RUNS = [("\u4e00", "\u9fa5"), ("\u3041", "\u3096"), ("\u30a1", "\u30fa"), ("\uac
 
 @given(
     st.sampled_from(RUNS).flatmap(
-        lambda run: st.text(st.characters(min_codepoint=ord(run[0]), max_codepoint=ord(run[1])), min_size=1, max_size=12)
+        lambda run: st.text(
+            st.characters(min_codepoint=ord(run[0]), max_codepoint=ord(run[1])), min_size=1, max_size=12
+        )
     ),
     st.data(),
 )
