@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Text, and_, case, cast, func, literal, or_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.types import Integer
 
 from indexer.globs import last_part, native
@@ -72,6 +85,14 @@ def shown(wanted: Filter) -> ColumnElement[bool]:
     if wanted.name is not None:
         conditions.append(_is_named(wanted.name))
     return and_(*conditions)
+
+
+def shown_contents(wanted: Filter) -> Select[int | None]:
+    """The contents of the files that are on disk and that a filter lets through, from `File` joined with `Content`.
+
+    Add conditions, or ask for other columns of the two tables, to go on from these files.
+    """
+    return select(File.content_id).join(Content, Content.id == File.content_id).where(shown(wanted))
 
 
 def _is_near(near: Near) -> ColumnElement[bool]:

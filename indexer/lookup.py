@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import and_, exists, func, or_, select
 
 from indexer.ann import Ids
-from indexer.filters import Filter, Place, shown
+from indexer.filters import Filter, Place, shown_contents
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store
 from indexer.types import Channel
@@ -78,12 +78,11 @@ def _admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter
         if wanted == Filter() and not hidden:
             return None
         # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        contents = select(File.content_id).join(Content, Content.id == File.content_id).where(shown(wanted))
         query = (
             select(Segment.id)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-            .where(Encoding.content_id.in_(contents))
+            .where(Encoding.content_id.in_(shown_contents(wanted)))
         )
         ids = np.array(connection.execute(query).scalars().all(), np.int64)
     ids.sort()

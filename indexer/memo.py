@@ -27,6 +27,7 @@ class Changes:
         self._lock = threading.Lock()
 
     def __call__(self) -> int:
+        """A number that is another one after every commit of another connection."""
         with self._lock:
             if self._connection is None:
                 self._connection = self._engine.connect()

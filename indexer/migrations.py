@@ -6,9 +6,46 @@ transaction, so that a library is always at a whole version.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+
 from sqlalchemy import Connection, Engine, text
 
-from indexer.errors import LibraryVersionError
+from indexer.errors import LibraryError, LibraryVersionError
+
+_OLDEST_SQLITE = (3, 34)  # the first with a trigram tokenizer
+
+_BY_WORDS = """content_rowid='id', tokenize="unicode61 remove_diacritics 2 categories 'L* M* N* Co'\""""
+
+
+def _kept_in_step(table: str, columns: str, held: str, indexes: dict[str, dict[str, str]]) -> Iterator[str]:
+    """Triggers that keep full-text tables in step with the rows of a table, cascaded deletions included.
+
+    An update takes the old words out and puts the new ones in, in this order, which only one trigger can promise.
+
+    Args:
+        table: the table that holds the texts.
+        columns: those whose change changes the words.
+        held: whether a row has words at all, of its columns.
+        indexes: full-text tables, each with the expressions that fill its columns, where {row} is OLD or NEW.
+    """
+    out, into = [], []
+    for index, filled in indexes.items():
+        names, values = ", ".join(filled), ", ".join(filled.values())
+        out.append(
+            f"INSERT INTO {index} ({index}, rowid, {names})"
+            f" SELECT 'delete', OLD.id, {values.format(row='OLD')} WHERE OLD.{held};"
+        )
+        into.append(f"INSERT INTO {index} (rowid, {names}) SELECT NEW.id, {values.format(row='NEW')} WHERE NEW.{held};")
+    changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in columns.split(", "))
+    for event, when, body in (
+        ("INSERT", f"NEW.{held}", into),
+        ("DELETE", f"OLD.{held}", out),
+        (f"UPDATE OF {columns}", changed, out + into),
+    ):
+        name = f"{table}_words_{event.split()[0].lower()}"
+        yield f"CREATE TRIGGER {name} AFTER {event} ON {table} WHEN {when} BEGIN {' '.join(body)} END"
+
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -52,6 +89,39 @@ STEPS: tuple[tuple[str, ...], ...] = (
             queries BLOB NOT NULL,
             PRIMARY KEY (generation_id, modality, channel))""",
     ),
+    (  # Full-text tables: see indexer/tokens.py for the functions, and indexer/words.py for how they are asked.
+        "CREATE VIEW segment_text AS SELECT id, text_words(text) AS text FROM segment WHERE text IS NOT NULL",
+        "CREATE VIEW content_title AS SELECT id, text_words(title) AS title FROM content WHERE title IS NOT NULL",
+        """CREATE VIEW file_name AS SELECT id, name_words(name) AS name, name_words(directory) AS folder,
+            whole_names(name) AS whole FROM file WHERE content_id IS NOT NULL""",
+        "CREATE VIEW file_stem AS SELECT id, name_parts(name) AS name FROM file WHERE content_id IS NOT NULL",
+        f"CREATE VIRTUAL TABLE segment_words USING fts5(text, content='segment_text', {_BY_WORDS})",
+        f"CREATE VIRTUAL TABLE title_words USING fts5(title, content='content_title', {_BY_WORDS})",
+        f"CREATE VIRTUAL TABLE file_words USING fts5(name, folder, whole, content='file_name', {_BY_WORDS})",
+        """CREATE VIRTUAL TABLE file_parts USING fts5(name, content='file_stem', content_rowid='id',
+            tokenize='trigram')""",
+        *_kept_in_step("segment", "text", "text IS NOT NULL", {"segment_words": {"text": "text_words({row}.text)"}}),
+        *_kept_in_step("content", "title", "title IS NOT NULL", {"title_words": {"title": "text_words({row}.title)"}}),
+        *_kept_in_step(
+            "file",
+            "name, directory, content_id",
+            "content_id IS NOT NULL",
+            {
+                "file_words": {
+                    "name": "name_words({row}.name)",
+                    "folder": "name_words({row}.directory)",
+                    "whole": "whole_names({row}.name)",
+                },
+                "file_parts": {"name": "name_parts({row}.name)"},
+            },
+        ),
+        # A match in a name weighs more than one in the folders above it.
+        "INSERT INTO file_words(file_words, rank) VALUES ('rank', 'bm25(4.0, 1.0, 4.0)')",
+        *(
+            f"INSERT INTO {table}({table}) VALUES ('rebuild')"
+            for table in ("segment_words", "title_words", "file_words", "file_parts")
+        ),
+    ),
 )
 
 
@@ -65,6 +135,7 @@ def migrate(engine: Engine) -> None:
 
     Raises:
         LibraryVersionError: a newer mmsearch made it.
+        LibraryError: this Python's SQLite is too old.
     """
     with engine.connect() as connection:
         found = version_of(connection)
@@ -74,6 +145,11 @@ def migrate(engine: Engine) -> None:
         raise LibraryVersionError(
             f"this library has schema version {found}, and this mmsearch knows versions up to {len(STEPS)}; "
             "update mmsearch (pip install -U mmsearch), or choose another library with --library"
+        )
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise LibraryError(
+            f"this Python has SQLite {sqlite3.sqlite_version}, and a library needs "
+            f"{'.'.join(map(str, _OLDEST_SQLITE))} or newer; use another build of Python"
         )
     for number in range(found + 1, len(STEPS) + 1):
         with engine.connect().execution_options(immediate=True) as connection, connection.begin():

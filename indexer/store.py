@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
+from indexer import tokens
 from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryError, LibraryLockedError
 from indexer.functions import register
@@ -375,7 +376,9 @@ def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     """Transactions are ours to begin (SQLAlchemy's recipe for pysqlite), and each connection has our settings."""
     connection.isolation_level = None
     register(connection)
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+    tokens.register(connection)
+    # The views and triggers of the full-text tables call functions of ours, which some builds forbid unless told.
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY", "trusted_schema=ON"):
         connection.execute(f"PRAGMA {pragma}")
     with contextlib.suppress(sqlite3.OperationalError):  # read-only: whoever made it has set this
         connection.execute("PRAGMA journal_mode=WAL")

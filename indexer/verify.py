@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import insert, select, text, update
 
+from indexer.errors import LibraryDamagedError
 from indexer.library import Library
 from indexer.lookup import full_path
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.types import CHANNELS, Channel, ModelSpec
+from indexer.words import mend_words
 from indexer.writes import STORED_DTYPE, drop_contents
 
 _LENGTH_TOLERANCE = 1e-2  # half precision keeps a vector of length 1 to about 1e-3
@@ -33,6 +35,7 @@ class VerifyReport:
 def verify(library: Library) -> VerifyReport:
     """Check a library and repair it. The writer's lock must be held."""
     report = VerifyReport()
+    _check_words(library, report)  # before SQLite's own check, which newer versions of SQLite extend to these tables
     _check_database(library, report)
     generation = library.store.generation()
     if generation is not None:
@@ -44,6 +47,15 @@ def verify(library: Library) -> VerifyReport:
         library.save_indexes()
     _check_files(library, report)
     return report
+
+
+def _check_words(library: Library, report: VerifyReport) -> None:
+    """The full-text tables hold the words of the texts, titles and names that there are; else they are built again."""
+    try:
+        for name in mend_words(library.store):
+            report.repaired.append(f"the full-text table {name} differed from the library's texts; built it again")
+    except LibraryDamagedError as error:
+        report.problems.append(f"words cannot be searched: {error}")
 
 
 def _check_database(library: Library, report: VerifyReport) -> None:

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from indexer.backgrounds import contents_of
+from indexer.found import files_of
 from indexer.globs import MAX_LENGTH, name_fits, path_fits
-from indexer.lookup import Filter, admitted, describe
+from indexer.lookup import Filter, admitted
 from indexer.near import EARTH_RADIUS_M, Near, metres_between
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import MISSING
@@ -24,6 +26,15 @@ from indexer.times import local_clock_of, seconds_of
 from indexer.types import MediaInfo
 
 FILES = 600
+
+
+def describe(store, ids, wanted):
+    """The files that hold each segment and that a filter lets through, by segment."""
+    contents = contents_of(store, np.array(ids, np.int64)).tolist()
+    files = files_of(store, list(dict.fromkeys(contents)), wanted)
+    return {id: files[content] for id, content in zip(ids, contents, strict=True) if content in files}
+
+
 PLACES = [(48.8566, 2.3522), (-33.8688, 151.2093), (0.0, 180.0), (0.0, -179.999), (89.99, 10.0), (-90.0, 0.0)]
 NAMES = [
     "holiday.MP4",

@@ -52,7 +52,8 @@ def test_migrations_make_the_tables_that_the_models_describe(store):
     fresh = create_engine("sqlite://")
     Base.metadata.create_all(fresh)
     want, have = inspect(fresh), inspect(store._engine)
-    assert have.get_table_names() == want.get_table_names()
+    full_text = ("segment_words", "title_words", "file_words", "file_parts")  # virtual tables, with tables of their own
+    assert [name for name in have.get_table_names() if not name.startswith(full_text)] == want.get_table_names()
     for table in want.get_table_names():
         columns = {(c["name"], str(c["type"]), c["nullable"]) for c in want.get_columns(table)}
         assert {(c["name"], str(c["type"]), c["nullable"]) for c in have.get_columns(table)} == columns, table
