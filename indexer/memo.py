@@ -27,6 +27,7 @@ class Changes:
         self._lock = threading.Lock()
 
     def __call__(self) -> int:
+        """The number now."""
         with self._lock:
             if self._connection is None:
                 self._connection = self._engine.connect()
