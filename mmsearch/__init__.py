@@ -34,12 +34,14 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from indexer.near import Near
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.engine import Engine, Status
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Hit, Moment
+    from mmsearch.terms import Term
 
 __version__ = "0.1.0"
 
@@ -49,12 +51,14 @@ _HOMES = {
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
+    "indexer.near": ("Near",),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.engine": ("Engine", "Status"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Hit", "Moment"),
+    "mmsearch.terms": ("Term",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -79,9 +83,11 @@ __all__ = [
     "ModelMismatchError",
     "ModelSpec",
     "Moment",
+    "Near",
     "Progress",
     "Query",
     "Status",
+    "Term",
     "TowerSpec",
     "UnsupportedMediaError",
     "UsageError",
