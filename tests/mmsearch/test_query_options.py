@@ -199,7 +199,7 @@ def test_limits_are_part_of_the_search(tmp_path, monkeypatch):
             {"name": "*.jpg", "kinds": ["image"], "within": [str(media)], "after": datetime(2019, 1, 1)},
         ):
             assert [hit.path for hit in engine.query(Query.of_text("red", k=5, **how))] == blue, how
-        assert engine.query(Query.of_text("red", near=Near(0, 0, 1000))) == []
+        assert not engine.query(Query.of_text("red", near=Near(0, 0, 1000)))
         assert engine.query(Query.of_text("red", min_seconds=0)) == []
         assert len(engine.query(Query.of_text("red", k=1000, after=datetime(2020, 1, 1)))) == 300
         line = "red --limit 5 --name été.jpg"
