@@ -90,7 +90,7 @@ def gemma_towers(source: str, *, precision: str | None = None) -> Towers:
     positions = min(CONTEXT_TOKENS, int(text.get("max_position_embeddings", CONTEXT_TOKENS)))
     limit = token_limit(checkpoint, positions)
     version = f"{PREPROCESSING_VERSION} {dim}"
-    tokenizer = SharedTokenizer(checkpoint)
+    tokenizer = SharedTokenizer(checkpoint, apart=True)
     layout = _Layout(checkpoint, tokenizer, prompts["document"], version)
     return Towers(
         visual=GemmaImageTower(network, layout) if checkpoint.config.get("vision_config") else None,

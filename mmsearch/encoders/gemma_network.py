@@ -43,11 +43,11 @@ class GemmaNetwork(Network):
         """The language model alone: a text needs no more."""
 
         def make() -> tuple[Any, Any]:
-            from transformers import AutoConfig, EmbeddingGemma2Model
+            from transformers import EmbeddingGemma2Config, EmbeddingGemma2Model
 
-            config = AutoConfig.from_pretrained(self.checkpoint.folder, local_files_only=True)
-            config.vision_config = config.audio_config = None
-            return EmbeddingGemma2Model, config
+            # Left out before it is read, so that nothing is imported for it.
+            rest = {part: None for _, part, *_ in self._PARTS}
+            return EmbeddingGemma2Model, EmbeddingGemma2Config.from_dict({**self.checkpoint.config, **rest})
 
         return load_part(self.checkpoint, "EmbeddingGemma2Model", make, precision=self.precision)
 

@@ -63,7 +63,7 @@ def pe_av_towers(source: str, *, precision: str | None = None) -> Towers:
     dim = int(text.get("hidden_size", 1024))  # upstream projects everything to the width of its text model
     number_type = choose_precision(precision)
     limit = token_limit(checkpoint, int(text.get("max_position_embeddings", _POSITIONS)))
-    tokenizer = SharedTokenizer(checkpoint)
+    tokenizer = SharedTokenizer(checkpoint, apart=True)
     for_video, for_audio = text_networks(checkpoint, dim, number_type)
 
     def asks(channel: Channel, network: Network) -> TransformersTextTower:

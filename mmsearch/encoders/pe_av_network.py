@@ -119,7 +119,7 @@ def _make_text(config: Any) -> tuple[Any, Any]:
         module.audio_model = nn.ModuleDict({"text_audio_head": PeAudioContrastiveHead(width, width)})
         module.video_model = nn.ModuleDict({"text_video_head": PeAudioContrastiveHead(width, width)})
 
-    # Not the whole configuration: its video part imports timm and torchvision.
+    # Not the whole configuration: its video part imports timm.
     return part_class(PeAudioPreTrainedModel, fill), PeAudioConfig(text_config=config.get("text_config"))
 
 

@@ -292,10 +292,14 @@ class TransformersTextTower:
 
 
 class SharedTokenizer:
-    """The checkpoint's own tokenizer, as transformers makes it. It loads on first use; any thread may use it."""
+    """The checkpoint's own tokenizer, as transformers makes it. It loads on first use; any thread may use it.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    With `apart`, the rest of the model's configuration is not read for it: for PE-AV's, transformers imports timm.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, apart: bool = False) -> None:
         self._folder = checkpoint.folder
+        self._model_type = checkpoint.config["model_type"] if apart else None
         # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
         self._turn = threading.Lock()
 
@@ -322,9 +326,14 @@ class SharedTokenizer:
                 # Else transformers makes one without any words, and says nothing.
                 raise FileNotFoundError(f"there is none of {', '.join(_VOCABULARIES)}")
             with LOADING, _quiet():
-                from transformers import AutoTokenizer
+                from transformers import AutoTokenizer, PreTrainedConfig
 
-                return AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+                options: dict[str, Any] = {}
+                if self._model_type is not None:
+                    config: Any = PreTrainedConfig()
+                    config.model_type = self._model_type
+                    options["config"] = config
+                return AutoTokenizer.from_pretrained(self._folder, local_files_only=True, **options)
         except Exception as error:  # transformers raises whatever the files make it stumble over
             text = " ".join(str(error).split()) or type(error).__name__
             raise WeightsError(
