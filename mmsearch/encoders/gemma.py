@@ -31,7 +31,7 @@ from mmsearch.encoders.transformers_half import SharedTokenizer, TransformersTex
 SPACE = "gemma"
 REPOSITORY = "google/embeddinggemma-2"
 
-# What the vectors were trained to be cut to (the model's card, "Matryoshka").
+# What the vectors were trained to be cut to: https://docs.sglang.io/cookbook/autoregressive/Google/EmbeddingGemma2
 DIMS = (768, 512, 256, 128)
 
 # Of the published config_sentence_transformers.json, for a folder without one; and under which names they are there.
@@ -41,7 +41,7 @@ _PROMPT_NAMES = {
     "document": ("document", "Retrieval-document", "Document"),
 }
 
-# What the model was trained to read at once (its card); its configuration names only what its positions allow.
+# What the model reads at once, by the same page; its configuration names only what its positions allow.
 CONTEXT_TOKENS = 8192
 
 # Documents are cut into passages of this many tokens, as with the other models: an answer then is a place, not a book.
