@@ -113,7 +113,8 @@ class VectorCache:
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
         """The vectors that are known, each (dim,) float32."""
-        found = self._do(lambda connection: self._read(connection, list(dict.fromkeys(keys))), {})
+        none: dict[bytes, Vectors] = {}
+        found = self._do(lambda connection: self._read(connection, list(dict.fromkeys(keys))), none)
         hits = sum(key in found for key in keys)
         with self._lock:
             self.hits += hits
@@ -320,8 +321,8 @@ class CachedEncoder:
 def encode_texts(encoder: Encoder, tower: TowerSpec, texts: Sequence[str], *, batch_size: int = 64) -> Vectors:
     """Texts through one tower: (len(texts), tower.dim) float32. Equal texts are encoded once.
 
-    This is how captions become a gallery: pictures are asked with, and the captions are brought into the pictures' space
-    by the tower that queries go through.
+    This is how captions become a gallery: pictures are asked with, and the captions are brought into the pictures'
+    space by the tower that queries go through.
     """
     unique = list(dict.fromkeys(texts))
     made = np.empty((len(unique), tower.dim), np.float32)

@@ -49,8 +49,8 @@ _STATES = {MISSING: "it is gone from disk", SKIPPED: "it is of no kind that mmse
 class GalleryLibrary:
     """A library that holds a gallery.
 
-    `report`: what indexing did this time. `unusable`: items of the gallery without any vector in the set's channels, each
-    with the reason. They cannot be found; whether their queries count is the evaluation's to say and to report.
+    `report`: what indexing did this time. `unusable`: items of the gallery without any vector in the set's channels,
+    each with the reason. They cannot be found; whether their queries count is the evaluation's to say and to report.
     """
 
     path: Path

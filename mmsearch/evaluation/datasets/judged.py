@@ -140,7 +140,7 @@ def read_judged_table(path: Path) -> EvaluationSet:
     path = Path(canonical(os.path.expanduser(path)))
     drafts: dict[str, _Draft] = {}
     problems: list[UsageError] = []
-    for row in read_table(path, []):
+    for row in read_table(path, [tuple(_QUERY_COLUMNS), _PATH_COLUMNS]):
         try:
             _add_row(drafts, row, path.parent)
         except _BadLineError as error:

@@ -106,24 +106,24 @@ def read_records(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[s
             yield line, fields
 
 
-def read_table(path: Path, required: Sequence[str], *, delimiters: Sequence[str] = DELIMITERS) -> Iterator[Row]:
+def read_table(path: Path, required: Sequence[str | tuple[str, ...]]) -> Iterator[Row]:
     """The rows of a CSV file that begins with a header; the delimiter is the one that makes the header fit.
 
     Args:
         path: the file.
-        required: columns that must be there, in lower case.
-        delimiters: in the order in which they are tried.
+        required: columns that must be there, in lower case; of several in a tuple, one at least.
 
     Raises:
         UsageError: a column is missing, or a row has more or fewer fields than the header.
     """
     first = next(read_lines(path), (1, ""))
-    for delimiter in delimiters:
+    wanted = [(names,) if isinstance(names, str) else names for names in required]
+    for delimiter in DELIMITERS:
         names = [squeezed(name).lower() for name in next(csv.reader([first[1]], delimiter=delimiter), [])]
-        if set(required) <= set(names):
+        if all(set(names) & set(some) for some in wanted):
             break
     else:
-        raise bad_line(path, first[0], f"the header {first[1][:200]!r}", f"the columns {', '.join(required)}")
+        raise bad_line(path, first[0], f"the header {first[1][:200]!r}", f"the columns {', '.join(' or '.join(some) for some in wanted)}")
     records = read_records(path, delimiter)
     next(records, None)
     for line, fields in records:
