@@ -33,6 +33,7 @@ from indexer.errors import UsageError
 from indexer.library import Library
 from indexer.lookup import full_path, troubles
 from indexer.paths import relative_to
+from indexer.records import KnownFile
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.schema import MISSING, PRESENT, SKIPPED, Encoding, File, Segment
 from indexer.types import CHANNELS, Channel, Encoder, ModelSpec
@@ -160,25 +161,27 @@ def _targets(library: Library, chosen: _Chosen) -> list[Target]:
     return [Target(root_id, roots[root_id], "", files) for root_id, files in chosen.items()]
 
 
-def _known(library: Library) -> Iterator[tuple[int, str, str]]:
-    """Every file in the library: its root, its place in it, and its state."""
+def _known(library: Library) -> Iterator[tuple[int, str, KnownFile]]:
+    """Every file in the library: its root, its place in it, and what is known of it."""
     for root_id in library.store.roots():
         for directory in library.store.directories(root_id, ""):
             for name, file in library.store.known_in(root_id, directory).items():
-                yield root_id, f"{directory}/{name}" if directory else name, file.state
+                yield root_id, f"{directory}/{name}" if directory else name, file
 
 
 def _remove_others(library: Library, chosen: _Chosen) -> None:
     """Forget the files that are in the gallery no more. Contents that others hold stay: a data set was moved."""
-    others = [(root_id, file) for root_id, file, _ in _known(library) if file not in chosen.get(root_id, frozenset())]
-    left = {root_id for root_id in library.store.roots() if root_id not in chosen}
-    for root_id in left:
-        library.store.remove(root_id, "")
-    for root_id, file in others:
-        if root_id not in left:
-            library.store.remove(root_id, file)
-    if others:
-        library.save_indexes()
+    others = [known.id for root_id, file, known in _known(library) if file not in chosen.get(root_id, frozenset())]
+    if not others:
+        return
+    library.store.set_state(
+        others, MISSING
+    )  # and forgotten all at once: one by one, each would cost a look at all files
+    library.store.prune()
+    for root_id in library.store.roots():
+        if root_id not in chosen:
+            library.store.remove(root_id, "")
+    library.save_indexes()
 
 
 def _unusable(library: Library, chosen: _Chosen, channels: Sequence[Channel]) -> Iterator[Skipped]:
@@ -189,7 +192,7 @@ def _unusable(library: Library, chosen: _Chosen, channels: Sequence[Channel]) ->
         return
     reasons = {row.path: row.reason for row in troubles(library.store, generation[0])}
     mute = set(_without_vectors(library, generation[0], channels or CHANNELS))
-    states = {(root_id, file): state for root_id, file, state in _known(library)}
+    states = {(root_id, file): known.state for root_id, file, known in _known(library)}
     for root_id, files in chosen.items():
         for file in sorted(files):
             state = states.get((root_id, file), MISSING)

@@ -16,7 +16,7 @@ def lay(tmp_path: Path) -> Lay:
 
     def write(files: dict[str, bytes], media: list[str] | tuple[str, ...] = (), folder: str = "data") -> Path:
         root = tmp_path / folder
-        for name, content in {**{name: b"media" for name in media}, **files}.items():
+        for name, content in {**dict.fromkeys(media, b"media"), **files}.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -43,7 +43,10 @@ def found(case, root: Path) -> dict[str, dict[str, float]]:
 
 def gallery(case, root: Path) -> list[str]:
     """What can be found, in order: paths relative to the root, or ids of texts."""
-    return [item.id if item.path is None else Path(item.path).relative_to(root.resolve()).as_posix() for item in case.gallery]
+    return [
+        item.id if item.path is None else Path(item.path).relative_to(root.resolve()).as_posix()
+        for item in case.gallery
+    ]
 
 
 def skipped(case) -> dict[str, str]:

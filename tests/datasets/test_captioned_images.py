@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - records are written as they are published
 """COCO, Flickr30k, Flickr8k: files as they are published, written byte by byte."""
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def test_coco_texts_find_their_picture(lay):
     assert gallery(case, root) == COCO_IMAGES
     first, second = COCO_IMAGES
     # The same words twice stay two queries, each for its own picture.
-    assert found(case, root) == {**dict.fromkeys(("770337", "771687", "772707", "776154", "781998"), {first: 1}), "11": {second: 1}}
+    assert found(case, root) == {
+        **{key: {first: 1} for key in ("770337", "771687", "772707", "776154", "781998")},
+        "11": {second: 1},
+    }
     assert skipped(case) == {"12": "the text is empty", "val2014/COCO_val2014_000000483108.jpg": "the file is missing"}
 
 
@@ -110,6 +114,8 @@ def test_what_is_missing_is_said_with_where_it_comes_from(lay):
     [
         (b'{"images": [', r"dataset_coco.json:1: found Expecting value \(column 13\); expected JSON"),
         (b'{"images": [\r\n{"split": "test"},\r\n oops]}', r"dataset_coco.json:3: found Expecting value"),
+        (b"[" * 100_000, r"dataset_coco.json cannot be read as JSON \("),
+        (b"9" * 5000, r"dataset_coco.json cannot be read as JSON \(Exceeds the limit"),
         (b'{"images": {}}', "found 'images' is {}; expected 'images' as a JSON array"),
         (b'{"images": [{"split": "test"}]}', r"images\[0\]: found no field 'filename', only split; expected"),
         (b'{"images": ["x"]}', r"images\[0\]: found a JSON str; expected an object with the field 'split'"),
@@ -166,7 +172,7 @@ def test_flickr30k_from_kaggle(lay, ends):
     assert found(case, root)["2199200615.jpg#4"] == {"flickr30k_images/2199200615.jpg": 1}
     assert case.split == "all"
     assert "every picture is in the gallery" in case.notes[0]
-    with pytest.raises(UsageError, match="says nothing of splits, and none of .*test.txt.* is in"):
+    with pytest.raises(UsageError, match=r"says nothing of splits, and none of .*test.txt.* is in"):
         load_dataset("flickr30k", root, split="test")
 
 

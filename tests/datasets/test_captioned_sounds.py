@@ -39,7 +39,9 @@ def test_clotho_evaluation(lay):
     assert said["Flöte 1.wav#5"] == "one"
     assert found(case, root)["Flöte 1.wav#5"] == {"clotho_audio_files/evaluation/Flo\u0308te 1.wav": 1}
     assert skipped(case) == {"gone.wav": "the file is missing"}
-    assert found(back, root)["clotho_audio_files/evaluation/Santa Motor.wav"] == {f"Santa Motor.wav#{n}": 1 for n in range(1, 6)}
+    assert found(back, root)["clotho_audio_files/evaluation/Santa Motor.wav"] == {
+        f"Santa Motor.wav#{n}": 1 for n in range(1, 6)
+    }
 
 
 def test_clotho_in_one_flat_folder_and_other_splits(lay):
@@ -48,7 +50,9 @@ def test_clotho_in_one_flat_folder_and_other_splits(lay):
     assert gallery(case, root) == ["Santa Motor.wav"]
     with pytest.raises(UsageError, match=r"clotho_captions_evaluation.csv is not there\n.*zenodo.org/records/4783391"):
         load_dataset("clotho", root)
-    with pytest.raises(UsageError, match="clotho has no split 'test'; its splits are evaluation, validation, development"):
+    with pytest.raises(
+        UsageError, match="clotho has no split 'test'; its splits are evaluation, validation, development"
+    ):
         load_dataset("clotho", root, split="test")
 
 
@@ -116,7 +120,10 @@ def test_esc50_as_tagging(lay):
     root = lay({"ESC-50-master/meta/esc50.csv": ESC50}, ESC50_CLIPS)
     tagging, asking = load_dataset("esc50", root)
     assert (tagging.direction, asking.direction) == ("audio->text", "text->audio")
-    assert [(item.id, item.text) for item in tagging.gallery] == [("label:dog", "dog"), ("label:chirping birds", "chirping birds")]
+    assert [(item.id, item.text) for item in tagging.gallery] == [
+        ("label:dog", "dog"),
+        ("label:chirping birds", "chirping birds"),
+    ]
     one, two, three = ESC50_CLIPS
     assert found(tagging, root) == {one: {"label:dog": 1}, two: {"label:chirping birds": 1}, three: {"label:dog": 1}}
     assert found(asking, root) == {"label:dog": {one: 1, three: 1}, "label:chirping birds": {two: 1}}

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - records are written as they are published
 """qrels.jsonl, CSV tables, TREC files, folders with texts beside the media."""
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def test_missing_files_are_reported(lay):
         ("query c", f"it is made of a file that is missing: {here / 'lost.jpg'}"),
     ]
     (root / "q.jsonl").write_bytes(lines({"text": "x", "relevant": ["no.jpg", "none.jpg"]}))
-    with pytest.raises(UsageError, match=r"not one of the 2 files .* is there, and the first is .*no.jpg; paths are absolute, or"):
+    with pytest.raises(
+        UsageError, match=r"not one of the 2 files .* is there, and the first is .*no.jpg; paths are absolute, or"
+    ):
         load_judgements(root / "q.jsonl")
 
 
@@ -145,7 +148,9 @@ def test_strings_go_through_the_parser_of_the_grammar(lay):
     def refuse(text: str, folder: Path) -> list[Term]:
         raise UsageError("a minus sign too many")
 
-    with pytest.raises(UsageError, match=r"q.jsonl:1: found the term .* expected a query in the grammar .*\(a minus sign too many\)"):
+    with pytest.raises(
+        UsageError, match=r"q.jsonl:1: found the term .* expected a query in the grammar .*\(a minus sign too many\)"
+    ):
         load_judgements(root / "q.jsonl", parse=refuse)
 
 
@@ -176,6 +181,11 @@ GOOD = {"text": "a", "relevant": ["lake.jpg"]}
         ({**GOOD, "relevant": ["lake.jpg", "pool.jpg"], "start": 1, "end": 2}, "found start and end with 2 relevant files"),
         ({**GOOD, "terms": [{"text": "a", "image": "b"}]}, "expected an object with one of text, image"),
         ({**GOOD, "terms": [{"text": "a", "weight": 0}]}, "found the weight 0; expected a number other than 0"),
+        (r'{"text": "a \ud800", "relevant": []}', "which holds half a character; expected words that can be written as UTF-8"),
+        ({**GOOD, "relevant": {"lake.jpg": 10**400}}, "of lake.jpg; expected a number from 0 up"),
+        ('{"text": "a", "relevant": {"lake.jpg": NaN}}', "found the grade nan of lake.jpg; expected a number"),
+        ('{"text": "a", "relevant": {"lake.jpg": ' + "9" * 5000 + "}}", "which is not JSON (Exceeds the limit"),
+        ("[" * 100_000, "which is not JSON ("),
         ({**GOOD, "terms": "a dog"}, "found \"terms\" as 'a dog'; expected a list"),
         ({"terms": [{"text": "a", "weight": -1}], "relevant": []}, "found only terms with a negative weight"),
     ],
@@ -201,7 +211,7 @@ def test_several_bad_lines_are_told_at_once_and_ids_are_unique(lay):
 
 def test_files_that_hold_nothing_or_are_none(lay, tmp_path):
     root = lay({"empty.jsonl": b"\n \n"}, [])
-    with pytest.raises(UsageError, match="has no queries; see docs/datasets.md"):
+    with pytest.raises(UsageError, match=r"has no queries; see docs/datasets.md"):
         load_judgements(root / "empty.jsonl")
     with pytest.raises(UsageError, match="is a folder; name the file with the judgements, such as"):
         load_judgements(root)
@@ -227,7 +237,10 @@ def test_csv_tables(lay):
 
 
 def test_csv_with_ids_and_queries_by_picture(lay):
-    root = lay({"q.tsv": b"id\tquery_image\tpath\nx\tpool.jpg\tlake.jpg\nx\tpool.jpg\tpool2.jpg\ny\tpool.jpg\tlake.jpg\n"}, MEDIA)
+    root = lay(
+        {"q.tsv": b"id\tquery_image\tpath\nx\tpool.jpg\tlake.jpg\nx\tpool.jpg\tpool2.jpg\ny\tpool.jpg\tlake.jpg\n"},
+        MEDIA,
+    )
     case = load_judgements(root / "q.tsv")
     assert [(query.id, query.direction, len(query.relevant)) for query in case.queries] == [
         ("x", "image->image", 2),
@@ -240,7 +253,10 @@ def test_csv_with_ids_and_queries_by_picture(lay):
     [
         (b"text,path\na,\n", r"q.csv:2: found no path; expected a value in one of the columns path"),
         (b"words,path\na,lake.jpg\n", r"q.csv:1: found the header 'words,path'; expected the columns text or query or"),
-        (b"text,image,path\n,,lake.jpg\n", r"q.csv:2: found no query; expected a value in one of the columns text, query"),
+        (
+            b"text,image,path\n,,lake.jpg\n",
+            r"q.csv:2: found no query; expected a value in one of the columns text, query",
+        ),
         (b"text,path,grade\na,lake.jpg,much\n", r"q.csv:2: found grade 'much'; expected a number"),
         (b"text,path,start\na,lake.jpg,1\n", r"q.csv:2: found only one of start and end; expected both, or none"),
         (b"id,text,path\n1,a,lake.jpg\n1,b,lake.jpg\n", r"q.csv:3: found the query 'b' with the id '1'; expected 'a'"),
@@ -312,7 +328,7 @@ def test_texts_beside_the_media(lay):
     assert set(sets) == {"text->image", "image->text", "text->audio", "audio->text"}
     case = sets["text->image"]
     assert texts(case) == {"a/cat.jpg#0": "a cat", "a/cat.jpg#1": "it sleeps"}
-    assert found(case, root) == dict.fromkeys(("a/cat.jpg#0", "a/cat.jpg#1"), {"a/cat.jpg": 1})
+    assert found(case, root) == {key: {"a/cat.jpg": 1} for key in ("a/cat.jpg#0", "a/cat.jpg#1")}
     assert gallery(case, root) == ["bare.png", "empty.png", "a/cat.jpg"]
     assert skipped(case) == {"empty.txt": "the text is empty"}
     assert case.notes == ("1 media files have no text beside them; they are in the gallery, and nothing asks for them",)

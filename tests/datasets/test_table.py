@@ -43,7 +43,10 @@ def test_what_cannot_be_asked_for(tmp_path):
         (lambda: load_dataset("imagenet", tmp_path), "there is no data set 'imagenet'; those are: coco, flickr30k"),
         (lambda: load_dataset("coco", tmp_path, split="dev"), "coco has no split 'dev'; its splits are test, val"),
         (lambda: load_dataset("folder", tmp_path, split="dev"), "folder has no split 'dev'; it has no splits"),
-        (lambda: load_dataset("coco", tmp_path, directions=["t2a"]), "coco is not for t2a; its directions are t2i, i2t"),
+        (
+            lambda: load_dataset("coco", tmp_path, directions=["t2a"]),
+            "coco is not for t2a; its directions are t2i, i2t",
+        ),
         (lambda: load_dataset("coco", tmp_path, directions=["text"]), "'text' is no direction; one is written t2i"),
         (lambda: load_dataset("coco", tmp_path / "none"), "none does not exist; name the folder"),
         (lambda: load_dataset("coco", tmp_path / "file"), "file is a file; name the folder"),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - records are written as they are published
 """MSR-VTT, MSVD, DiDeMo, AVE, VGGSound: files as they are published, written byte by byte."""
 
 from __future__ import annotations
@@ -53,9 +54,14 @@ def test_msrvtt_1k_a_is_taken_when_it_is_there(lay, mark):
     )
     (case,) = load_dataset("msrvtt", root, directions=["t2v"])
     assert case.split == "1k-a"
-    assert texts(case) == {"ret0": "a person is connecting something to system", "ret1": "a little girl does gymnastics"}
+    assert texts(case) == {
+        "ret0": "a person is connecting something to system",
+        "ret1": "a little girl does gymnastics",
+    }
     assert found(case, root)["ret1"] == {"MSRVTT_Videos/video9771.mp4": 1}
-    with pytest.raises(UsageError, match=r"train_val_videodatainfo.json or .* is not there, which the split 'train' needs"):
+    with pytest.raises(
+        UsageError, match=r"train_val_videodatainfo.json or .* is not there, which the split 'train' needs"
+    ):
         load_dataset("msrvtt", lay({"MSRVTT_JSFUSION_test.csv": table.encode()}, folder="b"), split="train")
 
 
@@ -73,7 +79,11 @@ MSVD = (
 def test_msvd_with_lists(lay):
     root = lay(
         {"AllVideoDescriptions.txt": MSVD, "msvd_data/test_list.txt": b"-4wsuPCjDBc_5_15\nzzit5b_-ukg_5_20\n"},
-        ["YouTubeClips/-4wsuPCjDBc_5_15.avi", "YouTubeClips/zzit5b_-ukg_5_20.avi", "YouTubeClips/-7KMZQEsJW4_205_208.avi"],
+        [
+            "YouTubeClips/-4wsuPCjDBc_5_15.avi",
+            "YouTubeClips/zzit5b_-ukg_5_20.avi",
+            "YouTubeClips/-7KMZQEsJW4_205_208.avi",
+        ],
     )
     (case,) = load_dataset("msvd", root, directions=["t2v"])
     assert texts(case) == {
@@ -148,7 +158,9 @@ def test_didemo_paragraphs(lay):
 
 def test_didemo_with_times_that_are_none(lay):
     bad = DIDEMO.replace(b"[2, 3]", b"[3, 2]")
-    with pytest.raises(UsageError, match=r"test_data.json: \[0\]: found the times \[3, 2\]; expected the first and the last chunk"):
+    with pytest.raises(
+        UsageError, match=r"test_data.json: \[0\]: found the times \[3, 2\]; expected the first and the last chunk"
+    ):
         load_dataset("didemo", lay({"test_data.json": bad}, ["18884893@N00_6162938983_0de25517bd.avi"]))
 
 
@@ -175,7 +187,11 @@ def test_ave_by_clip(lay):
         "label:Bark": {one: 1},
     }
     spans = {query.id: [list(query.moments[item]) for item in query.moments] for query in named.queries}
-    assert spans == {"label:Church bell": [[(0, 10)]], "label:Male speech, man speaking": [[(2, 7)]], "label:Bark": [[(3, 5)]]}
+    assert spans == {
+        "label:Church bell": [[(0, 10)]],
+        "label:Male speech, man speaking": [[(2, 7)]],
+        "label:Bark": [[(3, 5)]],
+    }
 
 
 def test_ave_by_class_with_header_and_windows_line_ends(lay):
@@ -184,7 +200,9 @@ def test_ave_by_class_with_header_and_windows_line_ends(lay):
     (case,) = load_dataset("ave-classes", root, directions=["a2v"])
     one, two, three = AVE_CLIPS
     assert found(case, root) == {one: {one: 1, three: 1}, two: {two: 1}, three: {one: 1, three: 1}}
-    (whole,) = load_dataset("ave", lay({"Annotations.txt": header + AVE}, AVE_CLIPS, "b"), split="all", directions=["a2v"])
+    (whole,) = load_dataset(
+        "ave", lay({"Annotations.txt": header + AVE}, AVE_CLIPS, "b"), split="all", directions=["a2v"]
+    )
     assert len(whole.queries) == 3
 
 

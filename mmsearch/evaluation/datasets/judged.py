@@ -216,10 +216,8 @@ def _direction(terms: Sequence[EvaluationTerm], relevant: Mapping[str, float]) -
 def _draft(text: str, line: int, folder: Path, parse: Parser | None) -> _Draft:
     try:
         record = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        said = (
-            f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "it nests too deep"
-        )
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise _BadLineError(f"{text[:80]!r}, which is not JSON ({said})", "one JSON object on a line") from None
     if not isinstance(record, dict):
         raise _BadLineError(
@@ -268,8 +266,10 @@ def _terms(record: Mapping[str, Any], folder: Path, parse: Parser | None) -> tup
 def _term(kind: TermKind, value: Any, weight: Any, folder: Path) -> EvaluationTerm:
     if not isinstance(value, str) or not value.strip():
         raise _BadLineError(f"{kind!r} as {value!r:.80}", "words" if kind == "text" else "a path")
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight) or not weight:
+    if not _is_finite(weight) or not weight:
         raise _BadLineError(f"the weight {weight!r}", "a number other than 0")
+    if kind == "text" and value.encode("utf-8", "replace").decode() != value:
+        raise _BadLineError(f"{value!r:.80}, which holds half a character", "words that can be written as UTF-8")
     return EvaluationTerm(kind, squeezed(value) if kind == "text" else _absolute(value, folder), float(weight))
 
 
@@ -308,7 +308,7 @@ def _judgements(record: Mapping[str, Any], folder: Path) -> Iterable[tuple[str, 
             raise _BadLineError(f"{item!r:.80} in relevant", "only path, grade, start and end")
         if not isinstance(path, str) or not path.strip():
             raise _BadLineError(f"{path!r:.80} in relevant", "a path")
-        if isinstance(grade, bool) or not isinstance(grade, (int, float)) or not math.isfinite(grade) or grade < 0:
+        if not _is_finite(grade) or grade < 0:
             raise _BadLineError(f"the grade {grade!r:.80} of {path}", "a number from 0 up")
         yield _absolute(path, folder), float(grade), _span(item) or whole
 
@@ -318,9 +318,17 @@ def _span(record: Mapping[str, Any]) -> Span | None:
         return None
     start, end = record.get("start"), record.get("end")
     for side in (start, end):
-        if isinstance(side, bool) or not isinstance(side, (int, float)) or not math.isfinite(side):
+        if not _is_finite(side):
             raise _BadLineError(f"start {start!r} and end {end!r}", "both, in seconds")
     return _forward(float(start), float(end))  # type: ignore[arg-type]  # checked above
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that a float can hold."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _forward(start: float, end: float) -> Span:

@@ -123,8 +123,10 @@ class Pairing:
         arrow = f"{asked}->{found}"
         queries = []
         for key, piece in self.pieces.items():
+            if piece.kind != asked:
+                continue
             partners = {other: grade for other, grade in self.links.get(key, {}).items() if other[0] == found}
-            if piece.kind != asked or not partners:
+            if not partners:
                 continue
             moments = {
                 item_ids[other]: tuple(self.moments[key, other]) for other in partners if (key, other) in self.moments

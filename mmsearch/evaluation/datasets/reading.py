@@ -82,8 +82,8 @@ def read_json(path: Path) -> Any:
         raise bad_line(
             path, error.lineno, f"{error.msg} (column {error.colno})", "JSON; copy the file again"
         ) from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply to be read as JSON") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
+        raise UsageError(f"{path} cannot be read as JSON ({error}); copy the file again") from error
 
 
 def read_records(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
@@ -123,7 +123,12 @@ def read_table(path: Path, required: Sequence[str | tuple[str, ...]]) -> Iterato
         if all(set(names) & set(some) for some in wanted):
             break
     else:
-        raise bad_line(path, first[0], f"the header {first[1][:200]!r}", f"the columns {', '.join(' or '.join(some) for some in wanted)}")
+        raise bad_line(
+            path,
+            first[0],
+            f"the header {first[1][:200]!r}",
+            f"the columns {', '.join(' or '.join(some) for some in wanted)}",
+        )
     records = read_records(path, delimiter)
     next(records, None)
     for line, fields in records:
