@@ -20,6 +20,9 @@ TermKind = Literal["text", "image", "audio", "video", "document"]
 
 TERM_KINDS: tuple[TermKind, ...] = get_args(TermKind)
 
+MAX_GRADE = 2**31 - 1
+"""Grades are kept as 32-bit integers by whatever computes metrics."""
+
 Span = tuple[float, float]
 """Where a moment starts and ends, in seconds from the start of the file."""
 
@@ -80,7 +83,7 @@ class EvaluationQuery:
 
     id: str
     terms: tuple[EvaluationTerm, ...]
-    relevant: Mapping[str, float]
+    relevant: Mapping[str, int]
     moments: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     direction: str = ""
 
@@ -92,8 +95,8 @@ class EvaluationQuery:
         if all(term.weight < 0 for term in self.terms):
             raise ValueError(f"query {self.id!r} only says what is not sought; give it a term with a positive weight")
         for item, grade in self.relevant.items():
-            if isinstance(grade, bool) or not math.isfinite(grade) or grade < 0:
-                raise ValueError(f"a grade is a number from 0 up, and query {self.id!r} gives {item!r} {grade!r}")
+            if type(grade) is not int or not 0 <= grade <= MAX_GRADE:
+                raise ValueError(f"a grade is a whole number from 0 up, and query {self.id!r} gives {item!r} {grade!r}")
         for item, spans in self.moments.items():
             if item not in self.relevant:
                 raise ValueError(f"query {self.id!r} has moments of {item!r}, which is not among its relevant items")
@@ -163,6 +166,20 @@ class EvaluationSet:
     def title(self) -> str:
         """What to call it in a report: "coco test text->image"."""
         return " ".join(part for part in (self.name, self.split, self.direction) if part)
+
+    @property
+    def judgements(self) -> dict[str, dict[str, int]]:
+        """Grades by item, by query: what metrics are computed from."""
+        return {query.id: dict(query.relevant) for query in self.queries}
+
+    @property
+    def moments(self) -> dict[str, list[tuple[str, float, float]]]:
+        """Item, start and end in seconds of every moment, for the queries that have some."""
+        return {
+            query.id: [(item, *span) for item, spans in query.moments.items() for span in spans]
+            for query in self.queries
+            if query.moments
+        }
 
 
 def _no_twins(ids: Iterable[str], what: str) -> set[str]:

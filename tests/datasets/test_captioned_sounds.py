@@ -101,6 +101,12 @@ def test_audiocaps_clips_go_by_several_names(lay, name):
     assert case.channels == (("sound", "speech") if name.endswith("mp4") else ())
 
 
+def test_a_folder_named_as_the_split_that_holds_no_media_does_not_count(lay):
+    root = lay({"test/test.csv": AUDIOCAPS}, ["audio/7fmOlUlwoNg.wav"])
+    (case,) = load_dataset("audiocaps", root, directions=["t2a"])
+    assert gallery(case, root) == ["audio/7fmOlUlwoNg.wav"]
+
+
 def test_audiocaps_start_is_seconds(lay):
     root = lay({"val.csv": AUDIOCAPS.replace(b",50,", b",soon,")}, ["7fmOlUlwoNg.wav"])
     with pytest.raises(UsageError, match=r"val.csv:3: found the start_time 'soon'; expected seconds"):

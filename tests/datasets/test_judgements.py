@@ -12,7 +12,7 @@ import pytest
 from indexer.errors import UsageError
 from mmsearch.evaluation.cases import EvaluationTerm
 from mmsearch.evaluation.datasets import load_dataset, load_judgements
-from mmsearch.evaluation.datasets.trec import read_trec_qrels, read_trec_run
+from mmsearch.evaluation.datasets.trec import read_trec_qrels
 
 from .conftest import found, gallery, skipped, texts
 
@@ -172,7 +172,9 @@ GOOD = {"text": "a", "relevant": ["lake.jpg"]}
         ({**GOOD, "id": " "}, "found the id ' '"),
         ({**GOOD, "relevant": "lake.jpg"}, "found \"relevant\" as 'lake.jpg'; expected a list"),
         ({**GOOD, "relevant": [1]}, "found 1 in relevant; expected a path"),
-        ({**GOOD, "relevant": {"lake.jpg": -1}}, "found the grade -1 of lake.jpg; expected a number from 0 up"),
+        ({**GOOD, "relevant": {"lake.jpg": -1}}, "found the grade -1; expected a whole number from 0 up"),
+        ({**GOOD, "relevant": {"lake.jpg": 1.5}}, "found the grade 1.5; expected a whole number from 0 up"),
+        ({**GOOD, "relevant": {"lake.jpg": 2**31}}, "found the grade 2.14748e+09; expected a whole number"),
         ({**GOOD, "relevant": {"lake.jpg": "high"}}, "found the grade 'high' of lake.jpg"),
         ({**GOOD, "relevant": [{"path": "lake.jpg", "score": 1}]}, "in relevant; expected only path, grade, start and end"),
         ({**GOOD, "relevant": [{"path": "lake.jpg", "grade": 1}, {"path": "lake.jpg", "grade": 2}]}, "found two grades for"),
@@ -182,8 +184,8 @@ GOOD = {"text": "a", "relevant": ["lake.jpg"]}
         ({**GOOD, "terms": [{"text": "a", "image": "b"}]}, "expected an object with one of text, image"),
         ({**GOOD, "terms": [{"text": "a", "weight": 0}]}, "found the weight 0; expected a number other than 0"),
         (r'{"text": "a \ud800", "relevant": []}', "which holds half a character; expected words that can be written as UTF-8"),
-        ({**GOOD, "relevant": {"lake.jpg": 10**400}}, "of lake.jpg; expected a number from 0 up"),
-        ('{"text": "a", "relevant": {"lake.jpg": NaN}}', "found the grade nan of lake.jpg; expected a number"),
+        ({**GOOD, "relevant": {"lake.jpg": 10**400}}, "of lake.jpg; expected a whole number from 0 up"),
+        ('{"text": "a", "relevant": {"lake.jpg": NaN}}', "found the grade nan of lake.jpg; expected a whole number"),
         ('{"text": "a", "relevant": {"lake.jpg": ' + "9" * 5000 + "}}", "which is not JSON (Exceeds the limit"),
         ("[" * 100_000, "which is not JSON ("),
         ({**GOOD, "terms": "a dog"}, "found \"terms\" as 'a dog'; expected a list"),
@@ -274,16 +276,19 @@ def test_a_bad_row_is_named(lay, table, said):
 def test_trec_folder(lay):
     root = lay(
         {
-            "qrels.txt": b"301 0 images/red%20car.jpg 1\r\n301 0 lake 2\r\n301 0 gone.jpg 1\r\n301 0 bark.wav -2\r\n302 0 lake.jpg 0\r\n"
+            "qrels.txt": b"301 0 100%25.png 3\r\n301 0 images/red%20car.jpg 1\r\n301 0 lake 2\r\n301 0 gone.jpg 1\r\n301 0 bark.wav -2\r\n302 0 lake.jpg 0\r\n"
             b"303 0 lake 1\r\n",
             "queries.tsv": b"301\ta  red car\r\n302\tnothing\r\n",
         },
-        ["images/red car.jpg", "images/lake.jpg", "bark.wav"],
+        ["images/red car.jpg", "images/lake.jpg", "bark.wav", "100%.png"],
     )
     sets = {case.direction: case for case in load_dataset("trec", root)}
     case = sets["text->image"]
     assert texts(case) == {"301": "a red car", "302": "nothing"}
-    assert found(case, root) == {"301": {"images/red car.jpg": 1, "images/lake.jpg": 2}, "302": {"images/lake.jpg": 0}}
+    assert found(case, root) == {
+        "301": {"100%.png": 3, "images/red car.jpg": 1, "images/lake.jpg": 2},
+        "302": {"images/lake.jpg": 0},
+    }
     assert skipped(case) == {"gone.jpg": "the file is missing", "topic 303": "queries.tsv has no words for it"}
     assert found(sets["text->audio"], root) == {"301": {"bark.wav": 0}}
     assert case.name == f"trec:{root.resolve()}"
@@ -293,22 +298,17 @@ def test_trec_files_by_themselves(lay):
     root = lay(
         {
             "qrels": b"1 0 AP880212-0161 0\n1 0 AP880216-0139 1\n2\t0\tAP880216-0169\t3\n",
-            "run": b"1 Q0 a 1 14.5 tag\n1 Q0 b 2 -inf tag\n2 Q0 a 9 1e-3 tag\n",
             "twice": b"1 0 a 1\n1 0 a 0\n",
             "short": b"1 0 a\n",
-            "nan": b"1 Q0 a 1 nan tag\n",
         }
     )
     assert read_trec_qrels(root / "qrels") == {"1": {"AP880212-0161": 0, "AP880216-0139": 1}, "2": {"AP880216-0169": 3}}
-    assert read_trec_run(root / "run") == {"1": {"a": 14.5, "b": float("-inf")}, "2": {"a": 0.001}}
-    for name, read, said in (
-        ("twice", read_trec_qrels, "twice:2: found a judged again for topic 1"),
-        ("short", read_trec_qrels, "short:1: found '1 0 a'; expected TOPIC ITERATION"),
-        ("nan", read_trec_run, "nan:1: found a score that is no number"),
-        ("qrels", read_trec_run, "qrels:1: found '1 0 AP880212-0161 0'; expected TOPIC Q0"),
+    for name, said in (
+        ("twice", "twice:2: found a judged again for topic 1"),
+        ("short", "short:1: found '1 0 a'; expected TOPIC ITERATION"),
     ):
         with pytest.raises(UsageError, match=said):
-            read(root / name)
+            read_trec_qrels(root / name)
 
 
 # --- a folder with texts beside the media ---

@@ -142,6 +142,10 @@ def test_didemo_moments_of_every_annotator(lay):
         "56604": [((0, 5), (0, 10), (0, 5), (5, 25))],
         "7": [((25, 30), (0, 30))],
     }
+    path = str((root / videos[0]).resolve())
+    assert case.moments["7"] == [(path, 25, 30), (path, 0, 30)]
+    assert case.judgements["7"] == {path: 1}
+    assert back.moments == {}
     assert [list(query.moments) for query in case.queries] == [list(query.relevant) for query in case.queries]
     assert texts(case)["15635"] == 'nk and "purple" hat is looking to the left then back to the stage'
     assert skipped(case) == {"x@N00_1_2.mov": "the file is missing"}

@@ -90,8 +90,9 @@ class Folder:
 
     @cached_property
     def _directories(self) -> frozenset[str]:
-        """Names of all folders in this one, in lower case."""
-        return frozenset(part.lower() for path in self._files for part in self._parts(path)[:-1])
+        """Names of all folders that hold media, in lower case."""
+        media = (path for path in self._files if kind_of(path) not in (None, "text"))
+        return frozenset(part.lower() for path in media for part in self._parts(path)[:-1])
 
     def _parts(self, path: str) -> list[str]:
         return os.path.relpath(path, self.path).split(os.sep)
@@ -130,8 +131,8 @@ class Folder:
     def _choose(self, found: Sequence[str], kinds: Sequence[Kind], under: Iterable[str]) -> str | None:
         """The first of these files that is of one of the kinds, in the order of the kinds.
 
-        When the data set has a folder of one of the names `under`, the file must lie in it: a file of the same name in
-        another split's folder is another file.
+        When the data set has media in a folder of one of the names `under`, the file must lie in it: a file of the same
+        name in another split's folder is another file.
         """
         folders = {name.lower() for name in under} & self._directories
         if folders:

@@ -33,6 +33,7 @@ from typing import Any, Protocol
 
 from indexer.errors import UsageError
 from mmsearch.evaluation.cases import (
+    MAX_GRADE,
     TERM_KINDS,
     EvaluationQuery,
     EvaluationSet,
@@ -43,6 +44,8 @@ from mmsearch.evaluation.cases import (
 )
 from mmsearch.evaluation.datasets.folder import canonical, kind_of
 from mmsearch.evaluation.datasets.reading import Row, bad_line, read_lines, read_table, squeezed
+
+_GRADE = "a whole number from 0 up"
 
 _SHOWN = 5  # bad lines that one error tells of
 
@@ -92,12 +95,12 @@ class _Draft:
 
     id: str
     terms: tuple[EvaluationTerm, ...]
-    relevant: dict[str, float] = field(default_factory=dict)
+    relevant: dict[str, int] = field(default_factory=dict)
     moments: dict[str, list[Span]] = field(default_factory=dict)
 
-    def judge(self, path: str, grade: float, span: Span | None) -> None:
+    def judge(self, path: str, grade: int, span: Span | None) -> None:
         if self.relevant.setdefault(path, grade) != grade:
-            raise _BadLineError(f"two grades for {path}: {self.relevant[path]:g} and {grade:g}", "one")
+            raise _BadLineError(f"two grades for {path}: {self.relevant[path]} and {grade}", "one")
         if span is not None:
             self.moments.setdefault(path, []).append(span)
 
@@ -203,7 +206,7 @@ class _Present:
         return sum(self._known.values())
 
 
-def _direction(terms: Sequence[EvaluationTerm], relevant: Mapping[str, float]) -> str:
+def _direction(terms: Sequence[EvaluationTerm], relevant: Mapping[str, int]) -> str:
     """Such as "text->image"; "text+image->video" for several kinds, "text->any" where nothing is relevant."""
     asked = dict.fromkeys("text" if term.kind == "document" else term.kind for term in terms)
     found = sorted({kind_of(file) or "other" for file, grade in relevant.items() if grade > 0})
@@ -285,7 +288,7 @@ def _parsed(text: str, folder: Path, parse: Parser | None) -> list[EvaluationTer
     return [_term(term.kind, term.value, term.weight, folder) for term in terms]
 
 
-def _judgements(record: Mapping[str, Any], folder: Path) -> Iterable[tuple[str, float, Span | None]]:
+def _judgements(record: Mapping[str, Any], folder: Path) -> Iterable[tuple[str, int, Span | None]]:
     relevant = record["relevant"]
     if isinstance(relevant, dict):
         items = [
@@ -308,9 +311,9 @@ def _judgements(record: Mapping[str, Any], folder: Path) -> Iterable[tuple[str, 
             raise _BadLineError(f"{item!r:.80} in relevant", "only path, grade, start and end")
         if not isinstance(path, str) or not path.strip():
             raise _BadLineError(f"{path!r:.80} in relevant", "a path")
-        if not _is_finite(grade) or grade < 0:
-            raise _BadLineError(f"the grade {grade!r:.80} of {path}", "a number from 0 up")
-        yield _absolute(path, folder), float(grade), _span(item) or whole
+        if not _is_finite(grade):
+            raise _BadLineError(f"the grade {grade!r:.80} of {path}", _GRADE)
+        yield _absolute(path, folder), _grade(grade), _span(item) or whole
 
 
 def _span(record: Mapping[str, Any]) -> Span | None:
@@ -321,6 +324,13 @@ def _span(record: Mapping[str, Any]) -> Span | None:
         if not _is_finite(side):
             raise _BadLineError(f"start {start!r} and end {end!r}", "both, in seconds")
     return _forward(float(start), float(end))  # type: ignore[arg-type]  # checked above
+
+
+def _grade(value: float) -> int:
+    """A grade; 2.0 is 2."""
+    if value != int(value) or not 0 <= value <= MAX_GRADE:
+        raise _BadLineError(f"the grade {value:g}", _GRADE)
+    return int(value)
 
 
 def _is_finite(value: Any) -> bool:
@@ -355,8 +365,6 @@ def _add_row(drafts: dict[str, _Draft], row: Row, folder: Path) -> None:
         raise _BadLineError("no path", f"a value in one of the columns {', '.join(_PATH_COLUMNS)}")
     term = _term(_QUERY_COLUMNS[query], values[query], 1.0, folder)
     grade = _number(values, next((name for name in _GRADE_COLUMNS if name in values), ""), 1.0)
-    if grade < 0:
-        raise _BadLineError(f"the grade {grade:g}", "a number from 0 up")
     start, end = _number(values, "start", math.nan), _number(values, "end", math.nan)
     if math.isnan(start) != math.isnan(end):
         raise _BadLineError("only one of start and end", "both, or none")
@@ -366,7 +374,7 @@ def _add_row(drafts: dict[str, _Draft], row: Row, folder: Path) -> None:
         draft = drafts[key] = _Draft(values.get("id") or str(row.line), (term,))
     elif draft.terms != (term,):
         raise _BadLineError(f"the query {term.value!r} with the id {key!r}", f"{draft.terms[0].value!r}, as above")
-    draft.judge(_absolute(values[place], folder), grade, None if math.isnan(start) else _forward(start, end))
+    draft.judge(_absolute(values[place], folder), _grade(grade), None if math.isnan(start) else _forward(start, end))
 
 
 def _same(term: EvaluationTerm) -> str:

@@ -58,7 +58,7 @@ class Pairing:
 
     split: str = ""
     pieces: dict[Key, Piece] = field(default_factory=dict)
-    links: dict[Key, dict[Key, float]] = field(default_factory=lambda: defaultdict(dict))
+    links: dict[Key, dict[Key, int]] = field(default_factory=lambda: defaultdict(dict))
     moments: dict[tuple[Key, Key], list[Span]] = field(default_factory=lambda: defaultdict(list))
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Pairing:
         self.pieces.setdefault((kind, id), Piece(kind, id, value))
         return kind, id
 
-    def link(self, one: Key, other: Key, grade: float = 1.0, moments: Iterable[Span] = ()) -> None:
+    def link(self, one: Key, other: Key, grade: int = 1, moments: Iterable[Span] = ()) -> None:
         """Say that two pieces belong together: either finds the other."""
         self.links[one][other] = self.links[other][one] = grade
         spans = list(moments)

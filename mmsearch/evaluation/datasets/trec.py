@@ -1,7 +1,7 @@
-"""Judgements and results in the formats of TREC, and queries beside them.
+"""Judgements in the format of TREC, and queries beside them.
 
 `qrels`: `TOPIC ITERATION DOCUMENT# RELEVANCY` on each line (https://trec.nist.gov/data/qrels_eng/). Relevance below 0
-(junk, or not judged) counts as 0, as in trec_eval. A run: `TOPIC Q0 DOCUMENT# RANK SCORE TAG`.
+(junk, or not judged) counts as 0, as in trec_eval.
 
 A folder for `--dataset trec` holds one of `qrels.txt`, `qrels.trec`, `qrels.test`, `qrels`; `queries.tsv` (or
 `topics.tsv`, `queries.txt`) with a topic, a tab and its words on each line, as MS MARCO has them; and the media. A
@@ -11,7 +11,6 @@ separated by blanks, so blanks in a path are written %20 (and "%" as %25).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -50,30 +49,6 @@ def read_trec_qrels(path: Path) -> dict[str, dict[str, int]]:
     return grades
 
 
-def read_trec_run(path: Path) -> dict[str, dict[str, float]]:
-    """Scores by topic and document number, in the file's order. Ranks are not believed: as in trec_eval, scores decide.
-
-    Raises:
-        UsageError: a line has other than six columns, or names a document for the second time.
-    """
-    scores: dict[str, dict[str, float]] = {}
-    for line, text in read_lines(path):
-        columns = text.split()
-        try:
-            topic, _, document, _, score, _ = columns
-            number = float(score)
-        except ValueError:
-            raise bad_line(
-                path, line, repr(text[:100]), "TOPIC Q0 DOCUMENT RANK SCORE TAG, the score a number"
-            ) from None
-        if math.isnan(number):
-            raise bad_line(path, line, "a score that is no number (NaN)", "a number")
-        if document in scores.setdefault(topic, {}):
-            raise bad_line(path, line, f"{document} again for topic {topic}", "each document once for a topic")
-        scores[topic][document] = number
-    return scores
-
-
 def read_topics(path: Path) -> dict[str, str]:
     """The words of each topic: `TOPIC<TAB>WORDS` on each line."""
     words: dict[str, str] = {}
@@ -105,10 +80,14 @@ def load_trec(folder: Folder, split: str | None) -> Pairing:
             continue
         asked = pairing.add("text", topic, " ".join(topics[topic].split()))
         for document, grade in grades.items():
-            name = unquote(document)
-            found = folder.named(name, _MEDIA) or folder.with_stem(name, _MEDIA)
+            names = dict.fromkeys((document, unquote(document)))
+            found = next((place for name in names if (place := _file(folder, name))), None)
             if found is None:
                 pairing.media(folder, "image", None, document)
             else:
                 pairing.link(asked, pieces[found], grade)
     return pairing
+
+
+def _file(folder: Folder, name: str) -> str | None:
+    return folder.named(name, _MEDIA) or folder.with_stem(name, _MEDIA)
