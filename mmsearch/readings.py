@@ -152,18 +152,20 @@ def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
 def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
     """The samples of a file, as an indexing run decodes it, but no more of them than make a query."""
     from indexer.media import open_media
+    from mmsearch.sources import format_of
 
     spec = encoder.spec
     path = Path(term.value)
+    format = format_of(path, term.kind)
     frames_per_second = _FRAMES_PER_SECOND
     try:
-        with open_media(path, _settings(encoder, frames_per_second)) as media:
+        with open_media(path, _settings(encoder, frames_per_second), format=format) as media:
             seconds = media.info.duration_seconds
         if seconds and seconds * frames_per_second > FRAMES:
             frames_per_second = FRAMES / seconds
         samples: list[Sample] = []
         heard = 0.0
-        with open_media(path, _settings(encoder, frames_per_second)) as media:
+        with open_media(path, _settings(encoder, frames_per_second), format=format) as media:
             for sample in media.samples:
                 if isinstance(sample, AudioSample):
                     if heard >= LISTENED_SECONDS:
