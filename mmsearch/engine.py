@@ -22,6 +22,7 @@ from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSam
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
 from mmsearch.held import content_at, filter_of, stored_reading
+from mmsearch.literal import find_literally
 from mmsearch.places import bytes_of, default_library, expanded, spellings
 from mmsearch.plan import make_plan
 from mmsearch.query import Query, Term
@@ -300,7 +301,8 @@ class Engine:
         backgrounds = self._backgrounds.read(generation_id)
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
-        return search(self._library, generation_id, plan, wanted, hidden=own)
+        words = find_literally(self._library.store, generation_id, query, wanted)
+        return search(self._library, generation_id, plan, wanted, words=words, hidden=own)
 
     def _read(self, term: Term) -> Reading:
         encoder = _Shared(self.encoder, self._encoding)

@@ -74,11 +74,11 @@ class Hit:
 class Words:
     """What looking for the words themselves found of one content.
 
-    `confidence`: in [0, 1). `literal`: a quoted phrase or a file name is there as it was typed. `segment_id`: where the
-    words are, or None for a name or title. `matched`: what was found.
+    `evidence`: what it adds to the log-odds of a match, 0 or more. `literal`: a quoted phrase or a file name is there
+    as it was typed. `segment_id`: where the words are, or None for a name or title. `matched`: what was found.
     """
 
-    confidence: float
+    evidence: float
     literal: bool = False
     segment_id: int | None = None
     matched: tuple[str, ...] = ()
@@ -159,15 +159,18 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
 
 def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
     """A content's moments, best first, with their keys: neighbours that score alike are one."""
-    words_in = candidate.words.segment_id if candidate.words is not None else None
+    words = candidate.words
+    words_in = words.segment_id if words is not None else None
+    evidence = words.evidence if words is not None else 0.0
+    literal = words is not None and words.literal
     channels: dict[Channel, tuple[Scored, list[int]]] = {}
     for part, row in candidate.rows:
         channels.setdefault(part.segments.channel, (part, []))[1].append(row)
     order = sorted(
         candidate.rows,
         key=lambda at: (
-            at[0].segments.ids[at[1]] != words_in,
-            -at[0].key[at[1]],
+            not (literal and at[0].segments.ids[at[1]] == words_in),
+            -at[0].key[at[1]] - (evidence if at[0].segments.ids[at[1]] == words_in else 0.0),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gumbel_r
 
-from mmsearch.calibration import OFFSET, Null, centred, confidence, fit, hubness, noisy_or, stretch
+from mmsearch.calibration import OFFSET, Null, centred, confidence, fit, hubness, stretch
 
 DIM = 48
 
@@ -118,13 +118,6 @@ def test_a_confidence_of_one_half_is_what_one_background_query_in_a_hundred_reac
     assert rising[-1] <= 1
     odds = confidence(3.0) / (1 - confidence(3.0))
     assert np.log(odds) == pytest.approx(3.0 - OFFSET)
-
-
-def test_either_of_two_signals_is_enough():
-    assert noisy_or(0.5, 0.5) == pytest.approx(0.75)
-    assert noisy_or(0.3) == pytest.approx(0.3)
-    assert noisy_or(0.0, 0.4) == pytest.approx(0.4)
-    np.testing.assert_allclose(noisy_or(np.array([0.1, 1.0]), 0.2, 0.0), [0.28, 1.0])
 
 
 # --- what is done to scores ---
