@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, true
 
 from indexer.ann import Ids
+from indexer.likeness import LOOK_BYTES, Looks, near, stacked
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment, under_or_at
 from indexer.store import Store, unpack
 from indexer.types import Channel, Kind, Vectors
@@ -40,6 +42,32 @@ class FoundSegment:
     end_seconds: float | None
     text: str | None
     title: str | None
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundLooks:
+    """The looks of some segments, a row each.
+
+    `ids` and `content_ids`: (n,) int64. `start_seconds` and `end_seconds`: (n,) float64, NaN for what has no times.
+    `looks`: (n, LOOK_BYTES) uint8, for `indexer.likeness`. A segment without a look has no row.
+    """
+
+    ids: Ids
+    content_ids: Ids
+    start_seconds: NDArray[np.float64]
+    end_seconds: NDArray[np.float64]
+    looks: Looks
+
+
+@dataclass(frozen=True, slots=True)
+class FoundContent:
+    """A content as a person knows it. `paths` are the files that hold it, all on disk when last seen."""
+
+    id: int
+    kind: Kind
+    width: int | None
+    height: int | None
     paths: tuple[str, ...]
 
 
@@ -95,14 +123,21 @@ def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter)
         return np.fromiter(connection.execute(query).scalars(), np.int64)
 
 
-def segments_of(store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]) -> tuple[Ids, Vectors]:
-    """All segments that some contents have in a channel: ids (n,) int64, and vectors (n, dim) float32 of length 1."""
+def segments_of(
+    store: Store, generation_id: int, channel: Channel, content_ids: Sequence[int]
+) -> tuple[Ids, Vectors, NDArray[np.float64]]:
+    """All segments that some contents have in a channel.
+
+    Returns:
+        ids (n,) int64; vectors (n, dim) float32 of length 1; and the lengths (n,) that the tower gave them.
+    """
     ids: list[int] = []
     stored: list[bytes] = []
+    norms: list[float] = []
     with store.reading() as connection:
         for at in range(0, len(content_ids), _MANY):
             query = (
-                select(Segment.id, Segment.vector)
+                select(Segment.id, Segment.vector, Segment.norm)
                 .join(Encoding, Encoding.id == Segment.encoding_id)
                 .where(Encoding.generation_id == generation_id, Segment.channel == channel)
                 .where(Encoding.content_id.in_(content_ids[at : at + _MANY]))
@@ -110,9 +145,78 @@ def segments_of(store: Store, generation_id: int, channel: Channel, content_ids:
             for row in connection.execute(query):
                 ids.append(row.id)
                 stored.append(row.vector)
+                norms.append(row.norm)
     if not ids:
-        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-    return np.array(ids, np.int64), unpack(b"".join(stored), len(ids))
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32), np.empty(0)
+    return np.array(ids, np.int64), unpack(b"".join(stored), len(ids)), np.array(norms)
+
+
+def looks_of(
+    store: Store,
+    generation_id: int,
+    *,
+    content_ids: Sequence[int] | None = None,
+    segment_ids: Sequence[int] | None = None,
+) -> FoundLooks:
+    """The looks of some contents' segments, of some segments, or of all when neither is named, by rising id."""
+    query = (
+        select(Segment.id, Encoding.content_id, Segment.start_seconds, Segment.end_seconds, Segment.look)
+        .join(Encoding, Encoding.id == Segment.encoding_id)
+        .where(Encoding.generation_id == generation_id, Segment.channel == "visual")
+        .where(func.length(Segment.look) == LOOK_BYTES)
+    )
+    queries = [query]
+    for column, wanted in ((Encoding.content_id, content_ids), (Segment.id, segment_ids)):
+        if wanted is not None:
+            some = [[int(id) for id in wanted[at : at + _MANY]] for at in range(0, len(wanted), _MANY)]
+            queries = [query.where(column.in_(ids)) for query in queries for ids in some]
+    with store.reading() as connection:
+        rows = [tuple(row) for query in queries for row in connection.execute(query)]
+    rows.sort()
+    ids, contents, starts, ends, looks = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return FoundLooks(
+        np.array(ids, np.int64),
+        np.array(contents, np.int64),
+        np.array(starts, np.float64),  # None becomes NaN
+        np.array(ends, np.float64),
+        stacked(looks),
+    )
+
+
+def looking_like(store: Store, generation_id: int, look: bytes, wanted: Filter) -> Ids:
+    """The segments of a library that show the same picture as one look, as far as a filter lets them through: (n,)."""
+    found = looks_of(store, generation_id)
+    ids = found.ids[near(look, found.looks)]
+    admits = admitted(store, generation_id, "visual", wanted)
+    return ids if admits is None else np.intersect1d(ids, admits, assume_unique=True)
+
+
+def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[int, FoundContent]:
+    """What these contents are, and which files hold them, by id; one that no file on disk holds is left out."""
+    found = {}
+    reachable: dict[str, bool] = {}
+    with store.reading() as connection:
+        for at in range(0, len(content_ids), _MANY):
+            some = [int(id) for id in content_ids[at : at + _MANY]]
+            paths = _paths(connection, some, wanted, reachable)
+            query = select(Content.id, Content.kind, Content.width, Content.height).where(Content.id.in_(list(paths)))
+            for row in connection.execute(query):
+                found[row.id] = FoundContent(row.id, row.kind, row.width, row.height, tuple(paths[row.id]))
+    return found
+
+
+def copied(store: Store, wanted: Filter) -> list[int]:
+    """The contents that more than one file on disk holds, by rising id."""
+    query = (
+        select(File.content_id)
+        .join(Content, Content.id == File.content_id)
+        .where(_shown(wanted))
+        .group_by(File.content_id)
+        .having(func.count() > 1)
+        .order_by(File.content_id)
+    )
+    with store.reading() as connection:
+        return [int(id) for id in connection.execute(query).scalars() if id is not None]
 
 
 def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[int, FoundSegment]:
@@ -138,18 +242,7 @@ def describe(store: Store, segment_ids: Sequence[int], wanted: Filter) -> dict[i
                 .where(Segment.id.in_(some))
             ).all()
             contents = {row.content_id for row in segments}
-            paths: dict[int | None, list[str]] = {}
-            away: dict[int | None, list[str]] = {}  # below a root that cannot be reached now: shown after the others
-            for content_id, root, directory, name in connection.execute(
-                select(File.content_id, Root.path, File.directory, File.name)
-                .join(Root, Root.id == File.root_id)
-                .where(File.content_id.in_(contents), _shown(wanted))
-                .order_by(Root.path, File.directory, File.name)
-            ):
-                here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
-                here.setdefault(content_id, []).append(full_path(root, directory, name))
-            for content_id, elsewhere in away.items():
-                paths.setdefault(content_id, []).extend(elsewhere)
+            paths = _paths(connection, contents, wanted, reachable)
             for row in segments:
                 if row.content_id in paths:
                     found[row.id] = FoundSegment(
@@ -226,6 +319,25 @@ def troubles(store: Store, generation_id: int | None) -> Iterator[Trouble]:
 def full_path(root: str, directory: str, name: str) -> str:
     """A stored file's absolute path, as this system writes it."""
     return os.path.join(root, *directory.split("/"), name) if directory else os.path.join(root, name)
+
+
+def _paths(
+    connection: Connection, content_ids: Collection[int], wanted: Filter, reachable: dict[str, bool]
+) -> dict[int | None, list[str]]:
+    """The files that hold some contents; `reachable` remembers which roots are there."""
+    paths: dict[int | None, list[str]] = {}
+    away: dict[int | None, list[str]] = {}  # below a root that cannot be reached now: shown after the others
+    for content_id, root, directory, name in connection.execute(
+        select(File.content_id, Root.path, File.directory, File.name)
+        .join(Root, Root.id == File.root_id)
+        .where(File.content_id.in_(content_ids), _shown(wanted))
+        .order_by(Root.path, File.directory, File.name)
+    ):
+        here = paths if reachable.setdefault(root, os.path.isdir(root)) else away
+        here.setdefault(content_id, []).append(full_path(root, directory, name))
+    for content_id, elsewhere in away.items():
+        paths.setdefault(content_id, []).extend(elsewhere)
+    return paths
 
 
 def _table(rows: Iterable[Any]) -> dict[str, int]:

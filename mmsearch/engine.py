@@ -20,6 +20,7 @@ from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
+from indexer.vectors import unit
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
 from mmsearch.places import bytes_of, default_library, expanded, spellings
 from mmsearch.query import Query
@@ -275,7 +276,7 @@ class Engine:
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         scored: dict[int, float] = {}
         for channel, vector in vectors.items():
-            ids, stored = segments_of(store, generation_id, channel, best)
+            ids, stored, _ = segments_of(store, generation_id, channel, best)
             scored.update(zip(ids.tolist(), (stored @ vector[0]).tolist() if len(ids) else (), strict=True))
         found = describe(store, list(scored), wanted)
         return rank((scored[id], segment) for id, segment in found.items())[: query.k]
@@ -315,7 +316,7 @@ class Engine:
                 if tower is None:
                     continue
                 if tower not in vectors:
-                    vectors[tower] = encoder.encode(tower, [encoder.prepare(tower, query.sample)])
+                    vectors[tower], _ = unit(encoder.encode(tower, [encoder.prepare(tower, query.sample)]))
                 found[channel] = vectors[tower]
         return found
 
