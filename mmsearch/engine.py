@@ -28,6 +28,7 @@ from mmsearch.rank import Hit, rank
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
+    from mmsearch.duplicates import DuplicateGroup
 
 _ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
 
@@ -348,6 +349,23 @@ class Engine:
         directory, _, name = scope.rpartition("/")
         store = self._library.store
         return bool(store.directories(root_id, scope)) or name in store.known_in(root_id, directory)
+
+    def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
+        """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
+
+        Args:
+            within: folders and files to look at; all that is indexed when empty.
+
+        Raises:
+            UsageError: something in `within` is not in the library.
+        """
+        from mmsearch.duplicates import find_duplicates
+
+        if isinstance(within, str):
+            raise UsageError("within is a list, for example within=['media/2024']")
+        generation = self._library.store.generation()
+        wanted = Filter(places=self._places(within) if within else None)
+        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
