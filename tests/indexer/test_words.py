@@ -384,6 +384,17 @@ def test_a_filter_never_hides_what_fits(shelf, query, limit):
         assert len(hits) == min(limit, len(want))
 
 
+def test_a_filter_hides_nothing_when_the_strictest_question_gave_some(shelf):
+    for n in range(30):
+        shelf.add(f"short {n}.x", "apple", kind="audio")
+    for n in range(10):
+        shelf.add(f"long {n}.x", "apple among many other words that lower its score", kind="video")
+    for n in range(4):
+        shelf.add(f"both {n}.x", f"apple plum and {n} more words", kind="video")
+    hits = [hit for hit in shelf.ask("apple plum", Filter(kinds=("video",)), limit=5) if hit.where == "text"]
+    assert [hit.complete for hit in hits] == [True] * 4 + [False]
+
+
 def test_names_are_filtered_by_the_file_that_has_the_name(shelf):
     shelf.add("beach.mp3", digest="same", directory="a")
     content = shelf.store.encoded_content(shelf.generation, "same", "mp3")
