@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexer.errors import ModelError
-from indexer.lookup import segments_of
+from indexer.found import segments_of
 from indexer.testing import FakeEncoder
 from indexer.vectors import lengths, unit
 from mmsearch import Engine, Query
@@ -16,7 +16,8 @@ def stored(engine, channel):
     """(vectors, norms) of all that a library holds in a channel."""
     store = engine._library.store
     generation_id, _ = store.generation()
-    _, vectors, norms = segments_of(store, generation_id, channel, range(1, 100))
+    (found,) = [some for some in segments_of(store, generation_id, range(1, 100)) if some.channel == channel]
+    vectors, norms = found.vectors, found.norms
     return vectors, norms
 
 
