@@ -230,7 +230,11 @@ class Encoder(Protocol):
         """Bring one sample to the tower's input (resize, crop, tokenize), small enough to queue."""
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, each row of length 1."""
+        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, as the tower gives it.
+
+        Rows may have any length but 0. Whoever calls brings them to length 1 (`indexer.vectors.unit`); the store keeps
+        the length that was, because some measures of distance ask for it.
+        """
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""

@@ -246,6 +246,26 @@ def query(
 
 
 @app.command()
+def duplicates(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Only what is in here.")] = None,
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List files that show the same as others: copies, re-encoded pictures, photos and frames of videos."""
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        groups = engine.duplicates(paths or [])
+    if as_json:
+        _print_json(show.duplicates_json(groups))
+    else:
+        _print_lines(show.duplicates(groups))
+    if not groups:
+        _complain("no two files look alike")
+        raise typer.Exit(NOTHING)
+
+
+@app.command()
 def status(
     library: LibraryOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="List every file that failed, not only the first.")] = False,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from indexer.found import FoundFile
+from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
 from mmsearch.calibration import confidence
 from mmsearch.plan import Plan, Scored
@@ -105,19 +106,49 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         files: which of them are on disk, and where.
         plan: the query, and how its scores are to be read.
     """
-    ranked: list[tuple[tuple[bool, float, str, float], Hit]] = []
+    ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
     for content, candidate in candidates.items():
         file = files.get(content)
         if file is None or not candidate.rows:
             continue
         literal = candidate.words is not None and candidate.words.literal
+        look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit))
+            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
-    hits = [hit for _, hit in ranked]
+    hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
     if plan.query.confident:
         hits = [hit for hit in hits if hit.matches_well]
     return hits[: plan.query.k]
+
+
+def _look(candidate: Candidate) -> bytes | None:
+    """What a content shows where it is nearest to the query; None where it shows nothing, or nothing to tell it by."""
+    best = max(
+        ((part.key[row], part.segments.looks[row]) for part, row in candidate.rows if part.segments.looks[row]),
+        key=lambda pair: pair[0],
+        default=(0.0, None),
+    )
+    return best[1]
+
+
+def _folded(ranked: Sequence[tuple[Hit, bytes | None]]) -> list[Hit]:
+    """Hits that show the same as a better one, under that one: a picture and its copies, a photo and a frame."""
+    shown: list[Hit] = []
+    under: dict[int, list[str]] = {}
+    looks: list[tuple[int, bytes]] = []
+    for hit, look in ranked:
+        same = None
+        if look is not None and looks:
+            alike = np.flatnonzero(near(look, stacked([other for _, other in looks])))
+            same = looks[int(alike[0])][0] if len(alike) else None
+        if same is not None:
+            under.setdefault(same, []).append(hit.path)
+            continue
+        if look is not None:
+            looks.append((len(shown), look))
+        shown.append(hit)
+    return [replace(hit, duplicates=tuple(under.get(at, ()))) for at, hit in enumerate(shown)]
 
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.errors import MediaError, UsageError
 from indexer.names import Channel, Modality
@@ -62,8 +63,8 @@ Reading = Mapping[Channel, Approach]
 Meanings = dict[tuple[Modality, Channel], tuple[Vectors, float]]
 """Vector and norm of a term by the modality that was encoded and the channel that it is for."""
 
-Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, Vectors]]
-"""Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float32."""
+Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, NDArray[np.float64]]]
+"""Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float64."""
 
 
 def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
@@ -193,7 +194,7 @@ def _settings(encoder: Encoder, frames_per_second: float) -> DecodeSettings:
     )
 
 
-def _mean(vectors: Vectors, norms: Vectors) -> tuple[Vectors, float]:
+def _mean(vectors: Vectors, norms: NDArray[np.float64]) -> tuple[Vectors, float]:
     """One vector of length 1 for several: their mean direction. Where they cancel out, the first."""
     mean: Vectors = vectors.mean(axis=0)
     length = float(np.linalg.norm(mean))

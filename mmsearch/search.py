@@ -46,12 +46,16 @@ def search(
     """
     words = words or {}
     count = plan.query.k + len(hidden)
-    found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
-    contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
-    # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
-    segments = segments_of(library.store, generation_id, contents)
-    candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
-    hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+    while True:
+        found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
+        contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
+        # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
+        segments = segments_of(library.store, generation_id, contents)
+        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
+        hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+        if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
+            break
+        count *= 2  # near-identical files were folded together
     return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
 
 
