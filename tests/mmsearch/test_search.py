@@ -219,7 +219,7 @@ def test_items_that_came_after_calibration_are_found_like_all_others(filled, fil
     encoder = chance()
     it = Geometry(encoder)
     engine = filled(it.near(it.query + 2 * it.middle, 0.03, 2000), encoder=encoder)
-    fill(engine, it.near(0.5 * it.alone + 0.8 * it.other - 0.3 * it.middle, 0.02, late))
+    fill(engine, it.near(0.8 * it.alone + 0.6 * it.other - 0.3 * it.middle, 0.02, late))
     expected = by_hand(engine, "a needle")
     assert expected[0][1] < np.median([cosine for _, cosine, _ in expected]) - 0.05
     check(engine.query(ask("a needle", k=5)), expected)
