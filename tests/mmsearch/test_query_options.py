@@ -200,7 +200,7 @@ def test_limits_are_part_of_the_search(tmp_path, monkeypatch):
         ):
             assert [hit.path for hit in engine.query(Query.of_text("red", k=5, **how))] == blue, how
         assert not engine.query(Query.of_text("red", near=Near(0, 0, 1000)))
-        assert engine.query(Query.of_text("red", min_seconds=0)) == []
+        assert not engine.query(Query.of_text("red", min_seconds=0))
         assert len(engine.query(Query.of_text("red", k=1000, after=datetime(2020, 1, 1)))) == 300
         line = "red --limit 5 --name été.jpg"
         assert [hit.path for hit in engine.query(Query.parse(line))] == blue

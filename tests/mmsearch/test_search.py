@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -105,7 +106,7 @@ def check(answer, expected, *, calibrated=True):
     assert len({hit.path for hit in answer}) == len(answer)
     for hit, (_, _, key) in zip(answer, expected, strict=False):
         assert keys[hit.path] == pytest.approx(key, abs=2e-3)
-    for before, after in zip(answer, answer[1:], strict=False):
+    for before, after in pairwise(answer):
         assert keys[before.path] > keys[after.path] - 2e-3
     for hit in answer:
         assert hit.score == pytest.approx(scores[hit.path], abs=1e-5)
@@ -223,3 +224,199 @@ def test_items_that_came_after_calibration_are_found_like_all_others(filled, fil
     expected = by_hand(engine, "a needle")
     assert expected[0][1] < np.median([cosine for _, cosine, _ in expected]) - 0.05
     check(engine.query(ask("a needle", k=5)), expected)
+
+
+# --- several terms ---
+
+
+def terms_of(spelled):
+    """ "2:a dog", "-cats" as terms."""
+    found = []
+    for one in spelled:
+        sign, rest = (-1, one[1:]) if one.startswith("-") else (1, one)
+        weight, _, words = rest.rpartition(":")
+        found.append(Term("text", words, sign * float(weight or 1)))
+    return found
+
+
+def mix_by_hand(engine, terms, fusion):
+    """(path, key, excess) of every file for some texts that reach the same channels, by loops."""
+    everything = Everything(engine)
+    total = sum(term.weight for term in terms if term.weight > 0)
+    channels = [name for name, _ in everything.spec.channels if any(row.channel == name for row in everything.rows)]
+    per_file = {}
+    for channel in channels:
+        rows = [row for row in everything.rows if row.channel == channel]
+        vectors = unpacked(b"".join(row.vector for row in rows), len(rows))
+        asked = {term: everything.ask(term.value, channel) for term in terms}
+        cosines = {term: vectors @ asked[term] for term in terms}
+        excess = {
+            term: everything.excess("text", channel, vectors, cosines[term], len(rows), len(channels))
+            for term in terms
+            if term.weight > 0
+        }
+        size = len(rows)
+        known = everything.known["text", channel]
+        above = {
+            term: everything.excess("text", channel, vectors, cosines[term], known.size, 1)
+            + (known.location - known.mean) / known.scale
+            for term in terms
+            if term.weight < 0
+        }
+        assert size
+        for at, row in enumerate(rows):
+            per_file.setdefault(row.path, []).append(
+                (
+                    {term: values[at] for term, values in excess.items()},
+                    {term: max(0.0, values[at]) for term, values in above.items()},
+                    {term: values[at] for term, values in cosines.items()},
+                )
+            )
+    files = {}
+    for path, segments in per_file.items():
+        lowering = max(sum(-t.weight / total * value for t, value in low.items()) for _, low, _ in segments)
+        if fusion == "sum":
+            key = max(
+                sum(t.weight * v for t, v in high.items()) / total - sum(-t.weight / total * v for t, v in low.items())
+                for high, low, _ in segments
+            )
+        elif fusion == "attention":
+            key = -np.inf
+            for high, low, _ in segments:
+                shares = {t: t.weight * math.exp(v - max(high.values())) for t, v in high.items()}
+                mixed = sum(shares[t] * high[t] for t in shares) / sum(shares.values())
+                key = max(key, mixed - sum(-t.weight / total * v for t, v in low.items()))
+        else:
+            of = 2 if fusion == "concat" else 0
+            key = sum(t.weight * max(one[of][t] for one in segments) for t in segments[0][0]) / total
+            assert not any(low for _, low, _ in segments) or fusion == "mean"
+            key -= sum(-t.weight / total * max(low[t] for _, low, _ in segments) for t in segments[0][1])
+        del lowering
+        files[path] = key
+    return files
+
+
+MIXES = [("a dog", "the sea"), ("2:a dog", "the sea", "0.5:night"), ("a dog", "-the sea"), ("3:a dog", "rain", "-2:the sea")]
+
+
+@pytest.mark.parametrize("fusion", ["auto", "sum", "attention", "mean", "concat"])
+@pytest.mark.parametrize("spelled", MIXES, ids=" ".join)
+def test_several_terms_are_every_segment_in_numpy(filled, spelled, fusion):
+    terms = terms_of(spelled)
+    if fusion == "concat" and any(term.weight < 0 for term in terms):
+        return
+    engine = filled(60)
+    one_term = sum(term.weight > 0 for term in terms) == 1
+    how = "sum" if fusion == "auto" or (one_term and fusion != "attention") else fusion
+    keys = mix_by_hand(engine, terms, how)
+    answer = engine.query(Query(tuple(terms), k=60, fusion=fusion, words=False))
+    assert sorted(hit.path for hit in answer) == sorted(keys)
+    for before, after in pairwise(answer):
+        assert keys[before.path] > keys[after.path] - 2e-3
+    if how in ("sum", "attention", "mean"):
+        for hit in answer:
+            odds = math.log(hit.confidence / (1 - hit.confidence))
+            assert odds == pytest.approx(keys[hit.path] - OFFSET, abs=5e-3)
+    few = engine.query(Query(tuple(terms), k=5, fusion=fusion, words=False))
+    assert [hit.path for hit in few] == [hit.path for hit in answer[:5]]
+
+
+@pytest.mark.parametrize("fusion", ["rrf", "borda"])
+def test_ranks_are_fused_over_all_files_however_many_are_asked_for(filled, fusion):
+    engine = filled(60)
+    terms = terms_of(["2:a dog", "the sea", "night"])
+    files = sorted({row.path for row in Everything(engine).rows})
+    total = dict.fromkeys(files, 0.0)
+    for term in terms:
+        alone = by_hand(engine, term.value)
+        for path, _, key in alone:  # equal ones share the mean of their ranks
+            better = sum(other > key + 1e-3 for _, _, other in alone)
+            same = sum(abs(other - key) <= 1e-3 for _, _, other in alone)
+            rank = better + (same + 1) / 2
+            total[path] += term.weight * (1 / (60 + rank) if fusion == "rrf" else (60 - rank) / 60)
+    expected = sorted(files, key=lambda path: (-round(total[path], 9), path))
+    for k in (3, 10, 60):
+        answer = engine.query(Query(tuple(terms), k=k, fusion=fusion, words=False))
+        assert [hit.path for hit in answer] == expected[:k]
+
+
+@pytest.mark.parametrize("fusion", ["sum", "concat", "attention", "mean", "rrf", "borda"])
+def test_the_order_of_terms_and_the_size_of_weights_change_nothing(filled, fusion):
+    engine = filled(50)
+    terms = terms_of(["2:a dog", "the sea", "-night"])
+    once = engine.query(Query(tuple(terms), k=20, fusion=fusion, words=False))
+    turned = engine.query(Query(tuple(reversed(terms)), k=20, fusion=fusion, words=False))
+    scaled = engine.query(Query(tuple(term * 1e300 for term in terms), k=20, fusion=fusion, words=False))
+    for other in (turned, scaled):
+        assert [hit.path for hit in other] == [hit.path for hit in once]
+        assert [hit.confidence for hit in other] == pytest.approx([hit.confidence for hit in once], abs=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "attention", "mean"])
+def test_a_negative_term_lowers_and_never_lifts_nor_excludes(filled, fusion):
+    engine = filled(50)
+    plain = {hit.path: hit.confidence for hit in engine.query(ask("a dog", k=50))}
+    less = engine.query(Query((Term("text", "a dog"), Term("text", "the sea", -1.0)), k=50, fusion=fusion, words=False))
+    assert {hit.path for hit in less} == set(plain)
+    assert all(hit.confidence <= plain[hit.path] + 1e-9 for hit in less)
+    nearest_to_the_sea = by_hand(engine, "the sea")[0][0]
+    lowered = {hit.path: hit.confidence for hit in less}
+    assert lowered[nearest_to_the_sea] < plain[nearest_to_the_sea]
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_not_below_leaves_out_what_has_a_segment_so_near(filled, calibrated):
+    engine = filled(80, calibrated=calibrated)
+    everything = Everything(engine)
+    near = set()
+    for row in everything.rows:
+        if float(unpacked(row.vector, 1)[0] @ everything.ask("the sea", row.channel)) >= 0.2:
+            near.add(row.path)
+    assert 5 < len(near) < 70
+    terms = (Term("text", "a dog"), Term("text", "the sea", -1.0))
+    answer = engine.query(Query(terms, k=80, not_below=0.2, words=False))
+    assert {hit.path for hit in answer} == {row.path for row in everything.rows} - near
+    assert len(engine.query(Query(terms, k=80, not_below=1.0, words=False))) == 80
+
+
+def test_not_below_finds_what_is_left_when_the_nearest_are_all_left_out(filled, chance):
+    encoder = chance()
+    it = Geometry(encoder)
+    wrong = normal(encoder.vector(encoder.towers["text", "one"], b"the sea").astype(float))
+    engine = filled(it.near(it.query + 2 * wrong, 0.02, 1500) + it.near(it.query - wrong, 0.02, 4), encoder=encoder)
+    terms = (Term("text", "a needle"), Term("text", "the sea", -1.0))
+    left = {row.path for row in sorted(Everything(engine).rows)[1500:]}
+    answer = engine.query(Query(terms, k=3, not_below=0.5, words=False))
+    assert len(answer) == 3
+    assert {hit.path for hit in answer} <= left
+
+
+# --- distance ---
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4, 2.0])
+def test_euclidean_is_the_distance_between_vectors_as_the_towers_gave_them(filled, chance, spread):
+    encoder = chance()
+    rng = np.random.default_rng(0)
+    contents = []
+    for n in range(1500):
+        vector = encoder.vector(encoder.towers["image", "one"], f"picture {n}".encode())
+        length = float(np.exp(spread * rng.normal()) * 10)
+        contents.append([NewSegment("visual", vector / np.linalg.norm(vector), norm=length)])
+    engine = filled(contents, encoder=encoder)
+    with engine._library.store.reading() as connection:
+        norms = dict(connection.execute(text("SELECT id, norm FROM segment")).all())
+    everything = Everything(engine)
+    query = encoder.vector(encoder.towers["text", "one"], b"a dog").astype(float) * 2.5
+    apart = {
+        row.path: float(np.linalg.norm(unpacked(row.vector, 1)[0] * norms[row.id] - query)) for row in everything.rows
+    }
+    answer = engine.query(ask("a dog", k=20, metric="euclidean"))
+    assert [hit.path for hit in answer] == sorted(apart, key=apart.get)[:20]
+    by_angle = by_hand(engine, "a dog")
+    keys = {path: key for path, _, key in by_angle}
+    for hit in answer:  # a confidence is of the angle, whatever ranks
+        assert math.log(hit.confidence / (1 - hit.confidence)) == pytest.approx(keys[hit.path] - OFFSET, abs=2e-3)
+    if not spread:
+        scores = {path: score for path, score, _ in by_angle}
+        assert [hit.path for hit in answer] == sorted(scores, key=scores.get, reverse=True)[:20]
