@@ -23,6 +23,7 @@ _LEVEL = 1.0
 """Neighbouring segments are one moment when they score within this of its best, in excess over chance; where nothing is
 calibrated, within _LEVEL_COSINE."""
 _LEVEL_COSINE = 0.02
+_DECIMALS = 4  # of what ranks: the same vector scores the same up to rounding, wherever it lies in a batch
 _GAP_SECONDS = 0.5  # between neighbours
 
 
@@ -114,7 +115,7 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         literal = candidate.words is not None and candidate.words.literal
         look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit, look))
+            ranked.append(((not literal, -round(key, _DECIMALS), hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
     hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
     if plan.query.confident:
