@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from indexer.near import Near
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Hit, Moment
+    from mmsearch.terms import Term
 
 __version__ = "0.1.0"
 
@@ -50,6 +52,7 @@ _HOMES = {
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
+    "indexer.near": ("Near",),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
@@ -57,6 +60,7 @@ _HOMES = {
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Hit", "Moment"),
+    "mmsearch.terms": ("Term",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,9 +87,11 @@ __all__ = [
     "ModelMismatchError",
     "ModelSpec",
     "Moment",
+    "Near",
     "Progress",
     "Query",
     "Status",
+    "Term",
     "TowerSpec",
     "UnsupportedMediaError",
     "UsageError",

@@ -42,7 +42,8 @@ def weighted_sum(vectors: Sequence[Vectors], weights: Sequence[float]) -> Vector
         vectors: (dim,) float32 of length 1 each, in one space.
         weights: positive, one each.
     """
-    total: Any = np.einsum("td,t->d", np.stack(vectors).astype(np.float64), np.asarray(weights, np.float64))
+    heavy = np.asarray(weights, np.float64)
+    total: Any = np.einsum("td,t->d", np.stack(vectors).astype(np.float64), heavy / heavy.max())
     length = float(np.linalg.norm(total))
     if length < 1e-6:
         return vectors[int(np.argmax(weights))]

@@ -23,7 +23,6 @@ _LEVEL = 1.0
 """Neighbouring segments are one moment when they score within this of its best, in excess over chance; where nothing is
 calibrated, within _LEVEL_COSINE."""
 _LEVEL_COSINE = 0.02
-_DECIMALS = 4  # of what ranks: the same vector scores the same up to rounding, wherever it lies in a batch
 _GAP_SECONDS = 0.5  # between neighbours
 
 
@@ -115,7 +114,8 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         literal = candidate.words is not None and candidate.words.literal
         look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            ranked.append(((not literal, -round(key, _DECIMALS), hit.path, hit.start_seconds or 0.0), hit, look))
+            rank = -round(key / plan.tie)
+            ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
     hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
     if plan.query.confident:
@@ -186,7 +186,13 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
             confidence=moment.confidence if number else candidate.confidence,
             matched=() if number else matched,
         )
-        yield candidate.key - (best_key - key), alone
+        if plan.is_by_rank:
+            below = number * plan.tie  # places are of files: its moments follow a file, best first
+        elif plan.is_feature_level or plan.fusion == "mean" or plan.query.metric == "euclidean":
+            below = best_key - key
+        else:
+            below = best.score - moment.score
+        yield candidate.key - max(below, 0.0), alone
 
 
 def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
@@ -236,7 +242,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
                 start_seconds=float(starts) if timed else None,
                 end_seconds=float(ends) if timed else None,
                 text=part.segments.texts[row],
-                confidence=float(confidence(key)) if plan.calibrated else None,
+                confidence=float(confidence(part.worth[row])) if plan.calibrated else None,
             ),
         )
 
@@ -257,7 +263,7 @@ def _joins(
     return (
         (part.segments.channel, new) not in taken
         and bool(spans[later][0] - spans[earlier][1] <= _GAP_SECONDS)
-        and bool(part.key[new] >= part.key[seed] - level)
+        and bool(part.worth[new] >= part.worth[seed] - level)
     )
 
 
