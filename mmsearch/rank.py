@@ -208,7 +208,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
         candidate.rows,
         key=lambda at: (
             not (literal and at[0].segments.ids[at[1]] == words_in),
-            -at[0].key[at[1]] - (evidence if at[0].segments.ids[at[1]] == words_in else 0.0),
+            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / plan.tie),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),
