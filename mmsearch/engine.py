@@ -20,7 +20,9 @@ from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
-from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
+from mmsearch.encoders import DEFAULT_MODEL, load_encoder
+from mmsearch.encoders.events import OnModelEvent
+from mmsearch.encoders.request import ModelRequest
 from mmsearch.places import bytes_of, default_library, expanded, spellings
 from mmsearch.query import Query
 from mmsearch.rank import Hit, rank
@@ -65,50 +67,71 @@ class _Shared:
 class Engine:
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
-    def __init__(self, library: Library, encoder: Encoder | None) -> None:
+    def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
         self._library = library
         self._encoder = encoder
+        self._asked = asked or ModelRequest()
         self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None, create: bool = True
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: str | Encoder | None = None,
+        create: bool = True,
+        speech: str | None = None,
+        precision: str | None = None,
+        on_event: OnModelEvent | None = None,
     ) -> Engine:
         """Open a library, making a new one where there is none.
 
         Args:
             path: the library's folder; `default_library()` when None.
-            model: a name such as "mini", or an encoder of your own. None takes the model that the
-                library was made with, and the default model for a new library.
+            model: a name such as "fast", or an encoder of your own. None and "auto" take the model that the library was
+                made with; a library without one gets "fast" if that is on this machine or can be fetched, and else
+                "mini", when its model is first used.
             create: whether to make a library that is not there.
+            speech: what listens, for a library without a model: "tiny.en" (installed), "off", a size of Whisper such as
+                "base", a repository or a folder. A library keeps its own.
+            precision: "float32", "bfloat16" or "float16" (on a GPU), for a library without a model; None and "auto"
+                take what suits the machine. A library keeps its own.
+            on_event: gets `ModelNotice`s (which model was chosen, what is about to be fetched) and, while weights are
+                fetched, `Fetching`. Without it, notices are logged as warnings of "mmsearch.models".
 
         Raises:
             LibraryNotFoundError: there is no library, and `create` is False.
-            ModelMismatchError: the library was made with another model.
+            ModelMismatchError: the library was made with another model, recogniser of speech or precision.
             ModelError: there is no such model.
+            UsageError: `speech` or `precision` go with an encoder of your own, or name nothing there is.
         """
         place = expanded(path) if path is not None else default_library()
         encoder = None if isinstance(model, str) else model
+        if encoder is not None and (speech, precision) != (None, None):
+            raise UsageError("an encoder of your own brings its own speech and precision; leave these out")
+        asked = ModelRequest.of(model if isinstance(model, str) else None, speech, precision, on_event)
         try:
             library = Library.open(place, create=False)
         except LibraryNotFoundError:
-            if isinstance(model, str):
-                encoder = load_encoder(model)
-                if create:
-                    _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
-            library = Library.open(place, create=create)
+            if not create:
+                raise
+            if asked.model is not None:
+                encoder = _made(*asked.for_new_library(DEFAULT_MODEL), on_event)
+                _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
+            library = Library.open(place, create=True)
         try:
             spec = library.bound_to
-            if isinstance(model, str) and encoder is None:
-                if spec is not None and are_different(model, spec.name):  # said before any weights are looked for
-                    raise library.mismatch(spec.name, model)
-                encoder = load_encoder(model) if spec is None else _load(model, spec)
+            if spec is not None and encoder is None:
+                asked.check(library.path, spec)
+            if asked.model is not None and encoder is None:
+                of_model = asked.for_new_library(DEFAULT_MODEL) if spec is None else asked.for_library(spec)
+                encoder = _made(*of_model, on_event)
             if encoder is not None and spec is not None:
                 library.check(encoder.spec)
         except BaseException:
             library.close()
             raise
-        return cls(library, encoder)
+        return cls(library, encoder, asked)
 
     def __enter__(self) -> Engine:
         return self
@@ -129,7 +152,7 @@ class Engine:
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded on first use.
+        """The model, loaded on first use: chosen where the library has none yet, and fetched where it is not here.
 
         Raises:
             ModelMismatchError: this version of mmsearch would make other vectors than those in the library.
@@ -137,7 +160,10 @@ class Engine:
         with self._encoding:
             if self._encoder is None:
                 spec = self._library.spec
-                encoder = load_encoder(DEFAULT_MODEL) if spec is None else _load(spec.name, spec)
+                if self._library.bound_to is None and not self._asked.says_nothing:
+                    spec = None  # nothing holds a library without vectors to the model that it had
+                of_model = self._asked.for_new_library(DEFAULT_MODEL) if spec is None else self._asked.for_library(spec)
+                encoder = _made(*of_model, self._asked.on_event)
                 if spec is not None:
                     self._library.check(encoder.spec)
                 self._encoder = encoder
@@ -362,6 +388,9 @@ class Engine:
         )
 
 
-def _load(name: str, spec: ModelSpec) -> Encoder:
-    """A library's model, in the precision that made its vectors, whatever this processor would choose today."""
-    return load_encoder(name) if spec.precision is None else load_encoder(name, precision=spec.precision)
+def _made(name: str, precision: str | None, on_event: OnModelEvent | None) -> Encoder:
+    """The encoder of a model, after fetching what is not here of it."""
+    from mmsearch.encoders.pull import ensure
+
+    ensure(name, on_event)
+    return load_encoder(name) if precision is None else load_encoder(name, precision=precision)

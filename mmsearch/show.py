@@ -12,6 +12,7 @@ from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
 from mmsearch.engine import Status
 from mmsearch.rank import Hit, Moment
+from mmsearch.units import amount
 
 _SNIPPET = 100  # characters of a text that are shown
 _CLOSE = 0.1  # further moments are shown when they score nearly as well as the best; JSON has them all
@@ -44,16 +45,6 @@ def span(moment: Hit | Moment) -> str:
     if moment.start_seconds is None or moment.end_seconds is None:
         return ""
     return f"{clock(moment.start_seconds)}-{clock(moment.end_seconds)}"
-
-
-def amount(bytes: int) -> str:
-    """A size: 512 B, 3.4 MB."""
-    size = float(bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def many(count: int, one: str, more: str | None = None) -> str:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import TextSample, TowerSpec, Vectors
+from mmsearch.encoders import devices
 from mmsearch.encoders.precision import Precision
-from mmsearch.encoders.threads import map_with_torch
 from mmsearch.encoders.transformers_folder import Checkpoint
 
 # Texts in one forward pass of one thread.
@@ -64,28 +64,23 @@ class Half:
     def encode(self, chunks: Sequence[Mapping[str, NDArray[Any]]]) -> Vectors:
         """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of length 1.
 
-        Each chunk is one forward pass of one thread: see `mmsearch.encoders.threads`.
+        How they go through the model: see `mmsearch.encoders.devices`.
         """
+        import torch
+
         model = self._model
-        parts = map_with_torch(lambda chunk: self._forward(model, chunk), chunks)
-        vectors = np.concatenate(parts) if parts else np.empty((0, self._dim), np.float32)
+        vectors = devices.run(
+            lambda inputs: getattr(model(**inputs), self._half.output),
+            chunks,
+            dict,
+            getattr(torch, self.precision),
+            self._dim,
+        )
         if vectors.shape[1] != self._dim:
             raise ModelError(
                 f"{self.checkpoint.source} gives vectors of {vectors.shape[1]} numbers, and its config.json says"
                 f" {self._dim}; copy the whole checkpoint again"
             )
-        return vectors
-
-    def _forward(self, model: Any, chunk: Mapping[str, NDArray[Any]]) -> Vectors:
-        import torch
-        from torch.nn import functional
-
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in chunk.items()}
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point():
-                tensors[name] = tensor.to(model.dtype)
-        features = getattr(model(**tensors), self._half.output)
-        vectors: Vectors = functional.normalize(features.float(), dim=-1).numpy()
         return vectors
 
     @cached_property
@@ -124,7 +119,7 @@ class Half:
                 f"{files[0]} lacks {len(missing)} tensors of transformers' {self._half.name}, such as {missing[0]!r}:"
                 " it is of another architecture than its config.json says, or not whole"
             )
-        return model.eval().requires_grad_(False).to(getattr(torch, self.precision))
+        return devices.to_device(model, self.precision)
 
 
 class TransformersTextTower:
