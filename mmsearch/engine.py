@@ -14,6 +14,7 @@ import numpy as np
 
 from indexer.ann import Ids
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
+from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Filter, Place, Trouble, admitted, count, describe, segments_of, troubles
 from indexer.paths import relative_to
@@ -43,6 +44,7 @@ class Status:
     database_bytes: int
     index_bytes: int
     troubles: tuple[Trouble, ...]
+    faiss: FaissBuild
 
 
 class _Shared:
@@ -385,6 +387,7 @@ class Engine:
             database_bytes=bytes_of(self.path.glob("library.sqlite*")),
             index_bytes=bytes_of(self.path.glob("index/*.faiss")),
             troubles=tuple(troubles(self._library.store, generation_id)),
+            faiss=faiss_build(),
         )
 
 

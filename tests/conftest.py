@@ -4,17 +4,57 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_hub import FakeHub
 
 if TYPE_CHECKING:
     from mmsearch import Engine
 
 # Read when transformers and huggingface_hub are imported, so it is set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# What the user has fetched is not for the tests, which would else take another model than where nothing was fetched.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mmsearch-tests-hub-")
+os.environ.pop("HF_HUB_CACHE", None)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub on this machine, which this process and those that it starts take for the hub; with an empty cache."""
+    from huggingface_hub import constants
+
+    from mmsearch.encoders import hub as asked
+
+    with FakeHub() as fake:
+        for name, value in {
+            "HF_ENDPOINT": fake.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(asked, "_probed", {})
+        yield fake
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from indexer.errors import WeightsError
 from mmsearch.encoders.events import Fetching
@@ -33,6 +34,10 @@ from mmsearch.units import amount
 
 # Room that is left on the disk beside what is fetched.
 SPARE_BYTES = 100_000_000
+
+# A connection that brings nothing is tried so often, after a pause.
+TRIES = 3
+PAUSE_SECONDS = 1.0
 
 PARTIAL = ".mmsearch-partial"
 """What a large file is called, after its SHA-256, while it is not whole."""
@@ -100,7 +105,6 @@ def _fetch_blob(remote: Remote, file: RemoteFile, blob: Path, meter: _Meter) -> 
     """Bring a large file under its SHA-256 into the cache, from where a former run stopped."""
     from filelock import FileLock
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.file_download import http_get
 
     blob.parent.mkdir(parents=True, exist_ok=True)
     partial = blob.with_name(blob.name + PARTIAL)
@@ -111,19 +115,7 @@ def _fetch_blob(remote: Remote, file: RemoteFile, blob: Path, meter: _Meter) -> 
         # The address of the bytes themselves, which may be another host's: no token goes there.
         found = get_hf_file_metadata(url, endpoint=constants.ENDPOINT, timeout=ANSWER_SECONDS)
         token = None if _host(found.location) == _host(url) else False
-        begun = partial.stat().st_size if partial.exists() else 0
-        if begun > file.size:
-            partial.unlink()
-            begun = 0
-        with partial.open("ab") as raw:
-            meter.advance(begun)
-            http_get(
-                found.location,
-                _Counted(raw, meter),
-                resume_size=begun,
-                headers=_untyped_utils().build_hf_headers(token=token),
-                expected_size=file.size,
-            )  # type: ignore[arg-type, unused-ignore]
+        _append(partial, found.location, file.size, token, meter)
         if sha256_of(partial) != file.sha256:
             partial.unlink()
             raise UnavailableError(
@@ -133,6 +125,54 @@ def _fetch_blob(remote: Remote, file: RemoteFile, blob: Path, meter: _Meter) -> 
             )
         partial.replace(blob)
     partial.with_name(partial.name + ".lock").unlink(missing_ok=True)
+
+
+def _append(partial: Path, url: str, size: int, token: bool | None, meter: _Meter) -> None:
+    """Fetch what a file still lacks, through as many connections as it takes while each brings something."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import HfHubHTTPError
+
+    utils = _untyped_utils()
+    failures = best = 0
+    with partial.open("ab") as file:
+        if file.tell() > size:
+            _empty(file)
+        meter.advance(file.tell())
+        while file.tell() < size:
+            begun = file.tell()
+            # Not compressed on the way: what is counted is what is kept.
+            headers = {**utils.build_hf_headers(token=token), "Accept-Encoding": "identity"}
+            if begun:
+                headers["Range"] = f"bytes={begun}-"
+            error: Exception = ConnectionError("the connection ended before the file did")
+            try:
+                with get_session().stream(
+                    "GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT, follow_redirects=True
+                ) as response:
+                    utils.hf_raise_for_status(response)
+                    if begun and response.status_code != HTTPStatus.PARTIAL_CONTENT:  # it sends all of it again
+                        _empty(file)
+                        meter.advance(-begun)
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                        meter.advance(len(piece))
+            except (HfHubHTTPError, OSError):
+                raise  # an answer, or our own disk
+            except Exception as caught:  # whatever the HTTP library raises when a connection breaks or falls silent
+                error = caught
+            if file.tell() >= size:
+                return
+            failures = 0 if file.tell() > best else failures + 1
+            best = max(best, file.tell())
+            if failures >= TRIES:
+                raise error
+            file.flush()
+            time.sleep(PAUSE_SECONDS)
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 class _Meter:
@@ -161,33 +201,6 @@ class _Meter:
         if self._report is not None and not (seldom and now - self._reported < 0.1):
             self._reported = now
             self._report(Fetching(self._file, max(0, self._whole + self._of_this), self._total))
-
-
-class _Counted:
-    """A file open for appending, whose bytes are counted as they are written or cut off again."""
-
-    def __init__(self, file: IO[bytes], meter: _Meter) -> None:
-        self._file, self._meter = file, meter
-
-    def write(self, data: bytes) -> int:
-        self._meter.advance(len(data))
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def truncate(self, size: int | None = None) -> int:
-        before = self._file.seek(0, os.SEEK_END) if size is None else self._file.tell()
-        self._file.flush()
-        cut = self._file.truncate(size)
-        self._meter.advance(cut - before)
-        return cut
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 @contextmanager

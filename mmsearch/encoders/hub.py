@@ -225,7 +225,7 @@ def why_unreachable() -> str | None:
             get_session().head(endpoint, timeout=PROBE_SECONDS)
             outcome.append(None)
         except Exception as error:  # whatever the HTTP library raises: each means that there is no answer
-            outcome.append(_brief(error))
+            outcome.append(f"{endpoint}: {_brief(error)}")
 
     thread = threading.Thread(target=probe, name="mmsearch-hub-probe", daemon=True)
     thread.start()
@@ -291,8 +291,8 @@ def unavailable(need: Need, reason: str) -> UnavailableError:
     return UnavailableError(
         f"{need.repository!r} is not, or not wholly, in the hub's cache and cannot be fetched ({reason}). On a machine"
         f" with a network run `hf download {need.repository} --local-dir {folder}`, copy that folder here, and name"
-        f" its local folder in the model: {need.spelling.format(folder=f'/path/to/{folder}')}; or copy {place.name} out of"
-        f" that machine's hub cache into {place.parent} (HF_HOME says where that is)",
+        f" its local folder in the model: {need.spelling.format(folder=f'/path/to/{folder}')}; or copy {place.name}"
+        f" out of that machine's hub cache into {place.parent} (HF_HOME says where that is)",
         reason,
     )
 

@@ -18,6 +18,8 @@ from mmsearch.encoders.hub import (
     damaged,
     forget,
     look_up,
+    offline_reason,
+    why_unreachable,
 )
 from mmsearch.encoders.models import EMBEDDED, PARTS, Licence
 from mmsearch.encoders.names import SPEECH, parse, short_name
@@ -136,11 +138,17 @@ def ensure(name: str, on_event: OnModelEvent | None = None) -> None:
         pull(name, on_event=on_event)
 
 
-def verify(name: str) -> list[Path]:
-    """Hold a model's cached files against the SHA-256 that they are kept by; those that differ are taken away."""
-    wrong = [file for folder in folders(name) for file in damaged(folder)]
-    forget(wrong)
-    return wrong
+def wrong_files(name: str) -> list[Path]:
+    """A model's cached files whose bytes are not those of the SHA-256 that they are kept by. All of them are read."""
+    return [file for folder in folders(name) for file in damaged(folder)]
+
+
+def discard(name: str, files: list[Path]) -> bool:
+    """Take files of a model away, so that they are fetched again. False, and nothing done, when they cannot be."""
+    if offline_reason() or why_unreachable():
+        return False
+    forget(files)
+    return True
 
 
 def known_bytes(name: str) -> int | None:
@@ -161,13 +169,13 @@ def _shifted(on_event: OnModelEvent | None, before: int, total: int) -> Callable
 def _how_without_network(name: str, wanted: list[Need], reason: str) -> str:
     """What to do for a whole model on a machine that the hub cannot be reached from."""
     repositories = list(dict.fromkeys(need.repository for need in wanted))
-    fetches = "; ".join(f"hf download {each} --local-dir {_folder(each)}" for each in repositories)
+    short, folders_of_cache = short_name(name), " and ".join(_cache_name(each) for each in repositories)
+    fetches = "\n".join(f"    hf download {each} --local-dir {_folder(each)}" for each in repositories)
     return (
-        f"the model {short_name(name)!r} is not, or not wholly, in the hub's cache at {cache_folder()}, and"
-        f" {' and '.join(repositories)} cannot be fetched ({reason}). On a machine with a network run: {fetches};"
-        f" copy what that makes here, and name it: --model {'+'.join(_spelled(name, wanted))}. Or run `mmsearch models"
-        f" pull {short_name(name)}` there and copy {' and '.join(_cache_name(each) for each in repositories)} out of its hub"
-        f" cache into {cache_folder()} (HF_HOME says where that is)"
+        f"the model {short!r} is not, or not wholly, in the hub's cache, and {' and '.join(repositories)} cannot be"
+        f" fetched ({reason}).\nOn a machine with a network run\n    mmsearch models pull {short}\nand copy"
+        f" {folders_of_cache} out of its hub cache into {cache_folder()} (HF_HOME says where that is); or run\n"
+        f"{fetches}\ncopy what that makes here, and name it:\n    --model {'+'.join(_spelled(name, wanted))}"
     )
 
 

@@ -81,8 +81,8 @@ class ModelRequest:
         if self.model is not None and are_different(self._whole_name(spec), spec.name):
             raise ModelMismatchError(
                 f"the library at {library} was made with the model {short_name(spec.name)!r}, not with {self.model!r},"
-                " and vectors of two models cannot be compared; leave --model out to use the library's own, or make another"
-                " library with --library"
+                " and vectors of two models cannot be compared; leave --model out to use the library's own, or make"
+                " another library with --library"
             )
         has = spec.precision or "float32"
         if self.precision is not None and self.precision != has:
