@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
+    from mmsearch.encoders.events import Fetching, ModelNotice
     from mmsearch.engine import Engine, Status
     from mmsearch.places import default_library
     from mmsearch.query import Query
@@ -51,6 +52,7 @@ _HOMES = {
     ),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
+    "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
     "mmsearch.engine": ("Engine", "Status"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
@@ -64,6 +66,7 @@ __all__ = [
     "Encoder",
     "Engine",
     "Failure",
+    "Fetching",
     "Hit",
     "IndexOptions",
     "IndexReport",
@@ -77,6 +80,7 @@ __all__ = [
     "MmsearchError",
     "ModelError",
     "ModelMismatchError",
+    "ModelNotice",
     "ModelSpec",
     "Moment",
     "Progress",

@@ -39,6 +39,7 @@ from mmsearch.commands.terminal import (
 from mmsearch.commands.terminal import complain as _complain
 from mmsearch.commands.terminal import print_json as _print_json
 from mmsearch.commands.terminal import print_lines as _print_lines
+from mmsearch.encoders.models import AUTO
 
 if TYPE_CHECKING:
     from mmsearch.engine import Engine
@@ -160,7 +161,9 @@ def index(
         **({"workers": workers} if workers else {}),
     )
     with (
-        _loaded(_engine(library, model, create=bool(paths), speech=speech, precision=precision, quiet=quiet)) as engine,
+        _loaded(
+            _engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
+        ) as engine,
         _cancelled_by_signals() as cancel,
         indexing_progress(quiet=quiet or as_json) as on_progress,
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Channel, Encoder, Kind, ModelSpec, TextSample, TowerSpec, Vectors
-from mmsearch.encoders import DEFAULT_MODEL, load_encoder
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.places import bytes_of, default_library, expanded, spellings
@@ -90,9 +90,9 @@ class Engine:
 
         Args:
             path: the library's folder; `default_library()` when None.
-            model: a name such as "fast", or an encoder of your own. None and "auto" take the model that the library was
-                made with; a library without one gets "fast" if that is on this machine or can be fetched, and else
-                "mini", when its model is first used.
+            model: a name such as "fast", or an encoder of your own. "auto" takes the model that the library was made
+                with; a library without one gets "fast" if that is on this machine or can be fetched, and else "mini".
+                None means the same, and decides when the model is first used.
             create: whether to make a library that is not there.
             speech: what listens, for a library without a model: "tiny.en" (installed), "off", a size of Whisper such as
                 "base", a repository or a folder. A library keeps its own.
@@ -117,7 +117,7 @@ class Engine:
         except LibraryNotFoundError:
             if not create:
                 raise
-            if asked.model is not None:
+            if asked.model is not None or model == AUTO:
                 encoder = _made(*asked.for_new_library(DEFAULT_MODEL), on_event)
                 _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
             library = Library.open(place, create=True)
@@ -194,6 +194,7 @@ class Engine:
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
         with self._library.writing(wait=options.wait, cancel=cancel):
@@ -210,6 +211,8 @@ class Engine:
                 if not targets:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
             encoder = _Shared(self.encoder, self._encoding)
+            if options.batch_size == IndexOptions().batch_size:
+                options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
             report.unreachable += unreachable
             return report

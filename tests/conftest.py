@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,29 @@ def _own_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(folder / "library"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+
+@pytest.fixture(scope="session")
+def tiny_fast(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a tiny open_clip model and a tiny CLAP, by the repositories that they are published as."""
+    from tiny_models import TinyOpenClip, save_clap
+
+    folder = tmp_path_factory.mktemp("tiny_fast")
+    return {"someone/tiny": TinyOpenClip.save(folder / "tiny"), "someone/clap": save_clap(folder / "clap")}
+
+
+@pytest.fixture
+def fast_hub(hub: FakeHub, tiny_fast: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """The hub with a tiny model on it that goes by the name of `fast`."""
+    from mmsearch.encoders.models import MODELS
+
+    hub.add("someone/tiny", tiny_fast["someone/tiny"], license="mit")
+    hub.add("someone/clap", tiny_fast["someone/clap"], license="apache-2.0")
+    monkeypatch.setitem(MODELS, "fast", replace(MODELS["fast"], parts=FAST))
+    return hub
+
+
+FAST = "open_clip:hf-hub:someone/tiny+clap:someone/clap"
 
 
 @pytest.fixture(scope="session")

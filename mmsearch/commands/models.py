@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +29,7 @@ from mmsearch.encoders.pull import (
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, SIZES
 from mmsearch.units import amount
 
-NARROW = 72  # columns, under which a table would be more breaks than words
+NARROW = 76  # columns, under which a table would be more breaks than words
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
 
@@ -50,7 +51,12 @@ def models(
         print_json({"default": AUTO, "models": rows, "speech": speech})
     elif sys.stdout.isatty() and _columns() >= NARROW:
         _print_table(rows)
-        print_lines(_notes(rows, speech))
+        width = _columns()
+        print_lines(
+            part
+            for line in _notes(rows, speech)
+            for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        )
     else:
         print_lines(line for row in rows for line in _block(row))
         print_lines(_notes(rows, speech, sources=False))
@@ -176,13 +182,13 @@ def _licences(row: dict[str, Any]) -> str:
 
 
 def _download(row: dict[str, Any]) -> str:
-    size = "?" if row["bytes"] is None else f"{amount(row['bytes'])}"
-    return f"installed ({size})" if row["name"] == EMBEDDED else f"about {size}"
+    size = "?" if row["bytes"] is None else amount(row["bytes"])
+    return "none" if row["name"] == EMBEDDED else f"about {size}"
 
 
 def _here(row: dict[str, Any]) -> str:
     if row["name"] == EMBEDDED:
-        return "yes"
+        return "installed"
     if row["here"]:
         return f"yes, {amount(row['bytes_here'])}"
     return f"in part, {amount(row['bytes_here'])}" if row["bytes_here"] else "no"
@@ -236,18 +242,18 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     numbers = {source: number for number, source in enumerate(_sources(rows), start=1)}
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title, options in (
         ("Model", {"no_wrap": True}),
         ("Finds", {"min_width": 8}),
-        ("Download", {"min_width": 8}),
-        ("Licence", {"min_width": 10}),
-        ("Here", {"min_width": 4}),
-        ("Published figures", {"ratio": 1}),
+        ("Download", {"no_wrap": True}),
+        ("Licence", {"min_width": 11}),
+        ("Here", {"no_wrap": True}),
+        ("Published figures", {}),
     ):
         table.add_column(title, overflow="fold", **options)
     for row in rows:
         figures = [f"{f.measure} {f.value:g} % [{numbers[f.source]}]" for f in _figures(row)]
         cells = (row["name"], ", ".join(row["finds"]), _download(row), _licences(row), _here(row), "\n".join(figures))
         table.add_row(*map(escape, cells))
-    Console().print(table)
+    Console(highlight=False).print(table)

@@ -100,7 +100,7 @@ class ModelEvents:
 
     def _line(self, event: Fetching, now: float) -> str:
         part = event.done_bytes / event.total_bytes if event.total_bytes else 1.0
-        seconds = now - (self._started or now)
+        seconds = 0.0 if self._started is None else now - self._started
         rate = (event.done_bytes - self._first_bytes) / seconds if seconds > 0 else 0.0
         done = "#" * int(part * _BAR_WIDTH)
         speed = f", {amount(int(rate))}/s" if rate > 0 else ""

@@ -17,13 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, cast
 
 from indexer.errors import ModelError
-from indexer.types import Encoder
 from mmsearch.encoders.models import AUTO, DEFAULT_MODEL, EMBEDDED, MODELS, Model
 from mmsearch.encoders.names import are_different, canonical_name, parse, pinned, short_name, with_speech
 from mmsearch.encoders.schemes import SCHEMES
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 
 if TYPE_CHECKING:
+    from indexer.types import Encoder
     from mmsearch.encoders.speech import SpeechRecognizer
     from mmsearch.encoders.tower import AudioTower, ImageTower
 

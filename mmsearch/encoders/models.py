@@ -29,7 +29,7 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measurement, as its source publishes it. `value` is in per cent."""
+    """One measurement, as its source publishes it. `value` is in per cent: recall for R@k, accuracy for zero-shot."""
 
     measure: str
     value: float
@@ -72,8 +72,8 @@ _SIGLIP2 = (
 _ESC50 = "https://pymill.com/docs/reproducibility/esc50"
 _OUR_OWN = "benchmarks/recall_openclipart.py"
 
-_IMAGENET = "ImageNet-1k zero-shot top-1"
-_COCO = "COCO text to image recall@1"
+_IMAGENET = "ImageNet-1k zero-shot"
+_COCO = "COCO text to image R@1"
 
 _CLAP = "clap:laion/clap-htsat-unfused"
 _VIT_B_32 = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -85,8 +85,8 @@ PARTS: dict[str, Part] = {
     "mini": Part(
         None,
         194_000_000,
-        Licence("Apache-2.0, MIT (see docs/licences.md)", "https://www.apache.org/licenses/LICENSE-2.0"),
-        (Figure("openclipart drawings by title, recall@10 of 1,047", 15.6, _OUR_OWN),),
+        Licence("Apache-2.0, MIT", "https://www.apache.org/licenses/LICENSE-2.0"),
+        (Figure("1,047 openclipart titles R@10", 15.6, _OUR_OWN),),
     ),
     _VIT_B_32: Part("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 605_000_000, _MIT, (Figure(_IMAGENET, 66.6, _OPEN_CLIP),)),
     _PE_CORE_B: Part(

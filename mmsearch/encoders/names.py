@@ -152,7 +152,8 @@ def are_different(name: str, other: str) -> bool:
         return True
     if _is_local(one) and _is_local(two):
         return False
-    if unpinned(name) != unpinned(other):
+    models = [(each.whole, [(scheme, _bare(source)) for scheme, source in each.parts]) for each in (one, two)]
+    if models[0] != models[1]:
         return True
     pairs = zip(one.parts, two.parts, strict=True)
     return any(_PIN.search(a) and _PIN.search(b) and a != b for (_, a), (_, b) in pairs)

@@ -35,11 +35,17 @@ def choose_precision(asked: str | None = None) -> Precision:
     AVX512-BF16 alone does not count: there bfloat16 was 0.6 to 0.75 times as fast as
     float32, for ViT-B-32 and PE-Core B/16 and chunks of every size (docs/models.md).
     """
-    named = named_precision(asked, "the call") or named_precision(os.environ.get(PRECISION_VARIABLE))
+    # A library that was made on a GPU names float16, and may be asked anywhere.
+    named = named_precision(asked, "the call")
     if named is not None:
         return named
-    from mmsearch.encoders.devices import gpu_precision
+    from mmsearch.encoders.devices import check_gpu, gpu_precision
 
+    named = named_precision(os.environ.get(PRECISION_VARIABLE))
+    if named == "float16":
+        check_gpu(named)
+    if named is not None:
+        return named
     return gpu_precision() or ("bfloat16" if "amx_bf16" in _processor_flags() else "float32")
 
 
