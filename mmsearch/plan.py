@@ -103,8 +103,10 @@ class Plan:
 
     @property
     def tie(self) -> float:
-        """What is closer than this ranks the same: a score is not known more exactly. FAISS and NumPy round differently
-        by 1e-6 of a cosine, and a unit of excess is seldom less than 1e-2 of one."""
+        """What is closer than this ranks the same: a score is not known more exactly.
+
+        FAISS and NumPy round differently by 1e-6 of a cosine, and a unit of excess is seldom less than 1e-2 of one.
+        """
         return 1e-4 if self.is_log_odds else 1e-6
 
     @property

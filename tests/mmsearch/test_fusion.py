@@ -176,9 +176,7 @@ def test_attention_lies_between_the_mean_and_the_best(given_scores):
             assert value >= np.average(column[there], weights=np.array(weights)[there]) - 1e-9
 
 
-@given(
-    arrays(np.float64, (3, 8), elements=st.floats(-1, 1, width=32)), st.lists(WEIGHTS, min_size=3, max_size=3)
-)
+@given(arrays(np.float64, (3, 8), elements=st.floats(-1, 1, width=32)), st.lists(WEIGHTS, min_size=3, max_size=3))
 def test_a_weighted_sum_scores_the_weighted_sum_of_scores(vectors, weights):
     lengths = np.linalg.norm(vectors, axis=1)
     assume((lengths > 1e-3).all())

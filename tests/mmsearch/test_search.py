@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -11,7 +12,6 @@ from sqlalchemy import text
 from indexer.records import NewSegment
 from mmsearch import Query
 from mmsearch.calibration import OFFSET
-from mmsearch.terms import Term
 
 K, ALPHA = 128, 0.75
 
@@ -105,7 +105,7 @@ def check(answer, expected, *, calibrated=True):
     assert len({hit.path for hit in answer}) == len(answer)
     for hit, (_, _, key) in zip(answer, expected, strict=False):
         assert keys[hit.path] == pytest.approx(key, abs=2e-3)
-    for before, after in zip(answer, answer[1:], strict=False):
+    for before, after in itertools.pairwise(answer):
         assert keys[before.path] > keys[after.path] - 2e-3
     for hit in answer:
         assert hit.score == pytest.approx(scores[hit.path], abs=1e-5)
