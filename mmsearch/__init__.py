@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
+    from mmsearch.encoders.events import Fetching, ModelNotice
     from mmsearch.engine import Engine, Status
     from mmsearch.places import default_library
     from mmsearch.query import Query
@@ -56,6 +57,7 @@ _HOMES = {
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
+    "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
     "mmsearch.engine": ("Engine", "Status"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
@@ -72,6 +74,7 @@ __all__ = [
     "Encoder",
     "Engine",
     "Failure",
+    "Fetching",
     "Hit",
     "IndexOptions",
     "IndexReport",
@@ -85,6 +88,7 @@ __all__ = [
     "MmsearchError",
     "ModelError",
     "ModelMismatchError",
+    "ModelNotice",
     "ModelSpec",
     "Moment",
     "Near",

@@ -103,8 +103,11 @@ class Plan:
 
     @property
     def tie(self) -> float:
-        """What is closer than this ranks the same: a score is not known more exactly. FAISS and NumPy round differently
-        by up to 1e-6 of a cosine, and a unit of excess is seldom less than 1e-2 of one. Ranks are exact."""
+        """What is closer than this ranks the same: a score is not known more exactly.
+
+        FAISS and NumPy round differently by up to 1e-6 of a cosine, and a unit of excess is seldom less than 1e-2 of
+        one. Places are exact.
+        """
         return 1e-9 if self.is_by_rank else 1e-4 if self.is_log_odds else 1e-6
 
     @property
@@ -135,6 +138,8 @@ class Plan:
         cosines, against = _cosines(route.positive, vectors), _cosines(route.negative, vectors)
         terms = self._excess(route.chance, cosines, vectors)
         above = self._above(route.against, against, vectors)
+        if self.calibrated and len(self.weights) + len(self.less) > 1:
+            terms, above = fusion.levelled(terms), fusion.levelled(above)
         together: Scores = (vectors @ route.vector).astype(np.float64)
         cosine = together if self.fusion == "sum" else fusion.concatenation(cosines, self.weights)
         total = sum(self.weights)

@@ -135,7 +135,9 @@ def test_stretching_keeps_the_order_and_pulls_the_top_apart():
 
 
 @pytest.mark.parametrize("stretched", [False, True])
-@pytest.mark.parametrize(("k", "alpha", "queries"), [(5, 0.75, 40), (128, 0.75, 40), (1, 0.5, 3), (128, 1.0, 300), (4, 0.75, 1)])
+@pytest.mark.parametrize(
+    ("k", "alpha", "queries"), [(5, 0.75, 40), (128, 0.75, 40), (1, 0.5, 3), (128, 1.0, 300), (4, 0.75, 1)]
+)
 def test_hubness_is_its_definition(k, alpha, queries, stretched):
     rng = np.random.default_rng(7)
     vectors, bank = unit(rng.normal(size=(30, DIM)) + 0.3), unit(rng.normal(size=(queries, DIM)) + 0.3)

@@ -176,9 +176,7 @@ def test_attention_lies_between_the_mean_and_the_best(given_scores):
             assert value >= np.average(column[there], weights=np.array(weights)[there]) - 1e-9
 
 
-@given(
-    arrays(np.float64, (3, 8), elements=st.floats(-1, 1, width=32)), st.lists(WEIGHTS, min_size=3, max_size=3)
-)
+@given(arrays(np.float64, (3, 8), elements=st.floats(-1, 1, width=32)), st.lists(WEIGHTS, min_size=3, max_size=3))
 def test_a_weighted_sum_scores_the_weighted_sum_of_scores(vectors, weights):
     lengths = np.linalg.norm(vectors, axis=1)
     assume((lengths > 1e-3).all())
@@ -248,3 +246,18 @@ def test_ranks_of_nobody():
     for function in (fusion.reciprocal_rank, fusion.borda):
         assert function(np.empty((2, 0)), [1, 1]).shape == (0,)
         np.testing.assert_array_equal(function(np.full((1, 3), np.nan), [1]), np.zeros(3))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
+def test_levelling_keeps_the_order_and_all_that_is_not_certain(values):
+    excess = np.sort(np.array(values))
+    got = fusion.levelled(excess)
+    assert (np.diff(got) >= 0).all()
+    below = excess <= fusion.CERTAIN
+    np.testing.assert_array_equal(got[below], excess[below])
+    assert (got <= np.maximum(excess, fusion.CERTAIN)).all()
+    assert got[-1] < fusion.CERTAIN + 15
+
+
+def test_levelling_passes_over_what_does_not_reach():
+    np.testing.assert_array_equal(fusion.levelled(np.array([np.nan, 10.0, -np.inf])), [np.nan, 10.0, -np.inf])

@@ -12,7 +12,6 @@ from sqlalchemy import text
 from indexer.records import NewSegment
 from mmsearch import Query
 from mmsearch.calibration import OFFSET
-from mmsearch.terms import Term
 
 K, ALPHA = 128, 0.75
 
@@ -251,19 +250,17 @@ def mix_by_hand(engine, terms, fusion):
         asked = {term: everything.ask(term.value, channel) for term in terms}
         cosines = {term: vectors @ asked[term] for term in terms}
         excess = {
-            term: everything.excess("text", channel, vectors, cosines[term], len(rows), len(channels))
+            term: np.where(value > 10, 10 + np.log1p(np.maximum(value - 10, 0)), value)
             for term in terms
             if term.weight > 0
+            for value in [everything.excess("text", channel, vectors, cosines[term], len(rows), len(channels))]
         }
-        size = len(rows)
-        known = everything.known["text", channel]
         above = {
-            term: everything.excess("text", channel, vectors, cosines[term], known.size, 1)
-            + (known.location - known.mean) / known.scale
+            term: np.where(value > 10, 10 + np.log1p(np.maximum(value - 10, 0)), value)
             for term in terms
             if term.weight < 0
+            for value in [everything.mean("text", channel, vectors, cosines[term])]
         }
-        assert size
         for at, row in enumerate(rows):
             per_file.setdefault(row.path, []).append(
                 (
@@ -274,7 +271,6 @@ def mix_by_hand(engine, terms, fusion):
             )
     files = {}
     for path, segments in per_file.items():
-        lowering = max(sum(-t.weight / total * value for t, value in low.items()) for _, low, _ in segments)
         if fusion == "sum":
             key = max(
                 sum(t.weight * v for t, v in high.items()) / total - sum(-t.weight / total * v for t, v in low.items())
@@ -291,7 +287,6 @@ def mix_by_hand(engine, terms, fusion):
             key = sum(t.weight * max(one[of][t] for one in segments) for t in segments[0][0]) / total
             assert not any(low for _, low, _ in segments) or fusion == "mean"
             key -= sum(-t.weight / total * max(low[t] for _, low, _ in segments) for t in segments[0][1])
-        del lowering
         files[path] = key
     return files
 
