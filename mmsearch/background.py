@@ -1,7 +1,8 @@
 """Background queries put to a library, to learn what chance scores in each of its channels: see calibration.py.
 
 Texts come from background.txt. Pictures and sounds come from the library itself: what it holds is what its owner's
-other pictures look like, and each is kept from finding its own file.
+other pictures look like, and each is kept from finding its own file. Where a bridge leads from one to the other, they
+are put to the other's channel across it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
+from mmsearch.bridge import BridgeCache
 from mmsearch.calibration import Background, Null, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
@@ -84,6 +86,7 @@ def calibrate(library: Library, encoder: Encoder) -> None:
         return
     generation_id, spec = generation
     old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id)}
+    bridge = BridgeCache(library).read(generation_id, spec)
     texts: dict[TowerSpec, Vectors] = {}
     rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
@@ -91,28 +94,34 @@ def calibrate(library: Library, encoder: Encoder) -> None:
         size = library.store.position(generation_id, channel).vectors
         for modality in MODALITIES:
             tower = spec.query_tower(modality, channel)
-            if tower is None or not size:
+            way = bridge.ways.get((modality, channel)) if bridge is not None else None
+            if (tower is None and way is None) or not size:
                 continue
             before = old.get((modality, channel))
             source = background_source() if modality == "text" else _OWN
+            if bridge is not None and way is not None:
+                source = f"{_OWN}, across {bridge.digest}"
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
                 if abs(size - before.vectors) <= _DRIFT * before.vectors:
                     rows.append((before, queries))
                     continue
-                if modality == "text":
+                if tower is not None and modality == "text":
                     texts.setdefault(tower, queries)
             changed = True
             own = None
-            if modality == "text":
+            if tower is not None and modality == "text":
                 if tower not in texts:
                     texts[tower] = _encoded(encoder, tower)
                 queries = texts[tower]
             else:
-                home = _home(spec, modality, tower)
+                home = way.home if way is not None else _home(spec, modality, tower)
                 if home is None:
                     continue
                 own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
+                if way is not None and len(queries):
+                    queries = way.mapped(queries)
+                    own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
             index = library.index(channel)
             if not len(queries) or not len(index):
                 continue
@@ -145,10 +154,10 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     return vectors
 
 
-def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:
+def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec | None) -> Channel | None:
     """The channel whose segments could be queries of this modality through this tower."""
     for channel, own in spec.channels:
-        if own.modality == modality and own.space == tower.space:
+        if tower is not None and own.modality == modality and own.space == tower.space:
             return channel
     return None
 

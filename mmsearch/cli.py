@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The only module that prints, and the only one that exits.
+"""The command line: parse, call, print. Only this module and those in commands/ print or exit.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
 found, 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
@@ -234,9 +234,14 @@ def query(
         )
         with _engine(library, model, create=False) as engine:
             found = engine.query(asked)
+            advice = engine.missing_bridge(asked)
     _give(Results(asked.asked, found.hits, found.matches_well), wanted)
+    if advice:
+        _complain(advice)
     if not found:
-        if confident:
+        if advice:
+            pass
+        elif confident:
             _complain("nothing here stands out from chance; leave --confident out to see the nearest")
         else:
             _complain(
@@ -295,6 +300,27 @@ def move(
     with _engine(library, None, create=False) as engine:
         files = engine.move_root(old, new)
     _print_lines([f"{show.many(files, 'file')} now looked for in {show.path(new)}"])
+
+
+@app.command()
+def bridge(
+    library: LibraryOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How the spaces are joined: auto (what does better on held-out captions), ridge, procrustes."
+        ),
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Let pictures find sounds, and sounds find pictures, in models that have a space for each.
+
+    Learned from captions alone, in minutes. Then says how well it does on the frames and the sound of your own videos.
+    """
+    from mmsearch.commands.bridge import make_bridge
+
+    with _engine(library, None, create=False) as engine:
+        make_bridge(engine, method=method, as_json=as_json)
 
 
 @app.command()

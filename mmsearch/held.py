@@ -14,6 +14,7 @@ from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
 from indexer.types import ModelSpec
+from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
 from mmsearch.readings import Meanings, Reading, reached
@@ -88,7 +89,14 @@ def content_at(library: Library, path: str) -> int | None:
     return None
 
 
-def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: Term, content_id: int) -> Reading:
+def stored_reading(
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    term: Term,
+    content_id: int,
+    bridge: Bridge | None = None,
+) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
     meanings: Meanings = {}
     for segments in segments_of(library.store, generation_id, [content_id]):
@@ -99,7 +107,7 @@ def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: 
         length = float(np.linalg.norm(mean))
         vector = mean / length if length > 1e-6 else segments.vectors[0]
         meanings.setdefault((tower.modality, tower.space), (vector, float(segments.norms.mean())))
-    return reached(spec, meanings)
+    return reached(spec, meanings, bridge)
 
 
 def _knows(library: Library, root_id: int, scope: str) -> bool:

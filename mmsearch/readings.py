@@ -24,6 +24,7 @@ from indexer.types import (
     Vectors,
 )
 from indexer.windows import windows
+from mmsearch.bridge import Bridge
 from mmsearch.query import Term
 
 FRAMES = 32
@@ -66,13 +67,14 @@ Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, Vectors]]
 """Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float32."""
 
 
-def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
+def read_term(term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | None = None) -> Reading:
     """A term as vectors.
 
     Args:
         term: words, a file, or samples in memory.
         encoder: whose model reads it, and which turns speech into words.
         encode: how samples are encoded; it takes turns with an indexing run.
+        bridge: the library's, if it has one.
 
     Raises:
         UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
@@ -86,18 +88,23 @@ def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
                 if term.kind == "text" and isinstance(parts[0], TextSample):
                     check_length(parts[0].text, tower, encoder)
                 meanings[modality, tower.space] = _mean(*encode(tower, parts))
-    reading = reached(spec, meanings)
+    reading = reached(spec, meanings, bridge)
     if not reading:
         raise UsageError(_unread(term, spec, samples))
     return reading
 
 
-def reached(spec: ModelSpec, meanings: Meanings) -> Reading:
-    """Every channel that a term reaches, by the modality that suits the channel best."""
+def reached(spec: ModelSpec, meanings: Meanings, bridge: Bridge | None = None) -> Reading:
+    """Every channel that a term reaches, by the modality that suits the channel best.
+
+    What was encoded as a modality without a tower into a channel's space may cross the bridge.
+    """
     reading: dict[Channel, Approach] = {}
     for channel, target in spec.channels:
         for modality in _PREFERRED[channel]:
             found = meanings.get((modality, target.space))
+            if found is None and bridge is not None:
+                found = bridge.reach(modality, channel, meanings)
             if found is not None:
                 reading[channel] = Approach(*found, modality)
                 break
