@@ -27,7 +27,7 @@ from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from mmsearch.bridge import BridgeCache
-from mmsearch.calibration import Background, Null, fit, hubness, stretch
+from mmsearch.calibration import Background, Null, centred, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -128,7 +128,8 @@ def calibrate(library: Library, encoder: Encoder) -> None:
             if own is None:
                 null = _ask_texts(index, queries)
             else:
-                null = _ask_own(library.store, generation_id, index, own, queries)
+                centre = None if way is None else way.centre
+                null = _ask_own(library.store, generation_id, index, own, queries, centre)
             if null is not None:
                 row = BackgroundRow(
                     modality, channel, null.location, null.scale, null.mean, null.least, null.size, size, source
@@ -177,7 +178,9 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
     return fit(best, size=size, mean=total / size, least=least)
 
 
-def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors) -> Null | None:
+def _ask_own(
+    store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
+) -> Null | None:
     """The same for queries that are segments of the library.
 
     Most pictures of an archive have others of the same subject, which are matches. So each query is put to groups of a
@@ -189,11 +192,14 @@ def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, que
         index: of the channel that is asked.
         own: the contents that the queries come from, (q,) int64.
         queries: (q, dim) float32 of length 1.
+        centre: what is taken from the index's vectors before they are compared, (dim,) float32; None for nothing.
     """
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(index))[:_BLOCK]
     ids = index.ids[chosen]
     vectors = index.vectors_of(ids)
+    if centre is not None:
+        vectors = centred(vectors, centre)
     hubs = hubness(vectors, queries, stretched=True)
     scores = stretch(queries @ vectors.T) - hubs
     scores[own[:, None] == contents_of(store, ids)] = np.nan

@@ -25,6 +25,7 @@ from indexer.types import (
 )
 from indexer.windows import windows
 from mmsearch.bridge import Bridge
+from mmsearch.calibration import centred
 from mmsearch.query import Term
 
 FRAMES = 32
@@ -50,11 +51,17 @@ class Approach:
 
     `vector`: (dim,) float32 of length 1, in the channel's space. `norm`: the length that its tower gave it.
     `modality`: what was encoded, which says how it is calibrated: the words of a recording reach documents as text.
+    `centre`: (dim,) what is taken from the channel's vectors before they are compared, by what comes over a bridge.
     """
 
     vector: Vectors
     norm: float
     modality: Modality
+    centre: Vectors | None = None
+
+    def compared(self, vectors: Vectors) -> Vectors:
+        """The channel's vectors as this is compared with them: (n, dim) float32 of length 1."""
+        return vectors if self.centre is None else centred(vectors, self.centre)
 
 
 Reading = Mapping[Channel, Approach]
@@ -103,10 +110,12 @@ def reached(spec: ModelSpec, meanings: Meanings, bridge: Bridge | None = None) -
     for channel, target in spec.channels:
         for modality in _PREFERRED[channel]:
             found = meanings.get((modality, target.space))
-            if found is None and bridge is not None:
-                found = bridge.reach(modality, channel, meanings)
             if found is not None:
                 reading[channel] = Approach(*found, modality)
+                break
+            carried = bridge.carry(modality, channel, meanings) if bridge is not None else None
+            if carried is not None:
+                reading[channel] = Approach(carried.vector, carried.norm, modality, carried.centre)
                 break
     return reading
 

@@ -7,9 +7,9 @@ pictures, until each side is centred by *its own* mean: TextME (Hong et al., ICM
 takes the mean of sounds, not that of texts, from sounds when it is used. Here these means are of the library's own
 media.
 
-A mapped vector is made orthogonal to the mean of the side that it arrives at. Its inner product with any vector there
-is then that with the vector *less the mean*, so that the index, which holds vectors as they are, need not know. What
-is asked in words never goes this way: it has towers into both spaces.
+A mapped vector is compared with the vectors where it arrives *less their mean*, by cosine. The index holds them as they
+are; it gives the nearest thousand by inner product, which differs from that only by their lengths less the mean, and
+these are then compared exactly. What is asked in words never goes this way: it has towers into both spaces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from indexer.bridges import Mark, bridge_state, read_bridge
 from indexer.names import Channel, Modality
 from indexer.types import ModelSpec, TowerSpec, Vectors
-from mmsearch.bridge.fit import centred
+from mmsearch.calibration import centred
 
 if TYPE_CHECKING:
     from indexer.bridges import StoredBridge
@@ -70,8 +70,21 @@ def _parted(spec: ModelSpec) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Carried:
+    """A term on the other side of a bridge.
+
+    `vector`: (dim,) float32 of length 1. `norm`: the length that its tower gave it. `centre`: (dim,) what is taken from
+    the vectors there before they are compared with it.
+    """
+
+    vector: Vectors
+    norm: float
+    centre: Vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Way:
-    """One way over a bridge: from vectors of one space, less their `mean`, by `across`, to the side of `arrival_mean`.
+    """One way over a bridge: from vectors of one space, less their `mean`, by `across`, to vectors less `centre`.
 
     `home`: the channel that holds vectors of the space it begins in.
     """
@@ -80,34 +93,29 @@ class Way:
     space: str
     mean: Vectors
     across: Vectors
-    arrival_mean: Vectors
+    centre: Vectors
 
     def mapped(self, vectors: Vectors) -> Vectors:
-        """Vectors on the other side: (n, e) float32 of length 1; rows of zeros for what has no direction left.
+        """Vectors on the other side, as `carried` gives them: (n, e) float32.
 
         Args:
             vectors: (n, d) float32 of length 1.
         """
-        return carried(vectors, self.across, self.mean, self.arrival_mean)
+        return carried(vectors, self.across, self.mean)
 
 
-def carried(vectors: Vectors, across: Vectors, mean: Vectors, arrival_mean: Vectors) -> Vectors:
-    """Vectors less their mean, mapped, and made orthogonal to the mean of the side where they arrive.
+def carried(vectors: Vectors, across: Vectors, mean: Vectors) -> Vectors:
+    """Vectors less their mean, mapped, and brought to length 1.
 
     Args:
         vectors: (n, d) float32.
         across: (d, e) float32.
         mean: (d,) float32, of the side where they come from.
-        arrival_mean: (e,) float32; zeros for none.
 
     Returns:
         (n, e) float32 of length 1; rows of zeros for what has no direction left.
     """
     moved = centred(vectors, mean) @ across
-    length = float(np.linalg.norm(arrival_mean))
-    if length > 0:
-        axis = arrival_mean / length
-        moved = moved - (moved @ axis)[:, None] * axis
     lengths = np.linalg.norm(moved, axis=1, keepdims=True)
     left = (lengths > _LEAST_LENGTH) & (np.linalg.norm(vectors - mean, axis=1, keepdims=True) > _LEAST_LENGTH)
     return np.asarray(np.where(left, moved / np.maximum(lengths, _LEAST_LENGTH), 0), np.float32)
@@ -137,10 +145,10 @@ class Bridge:
                 ways[modality, other] = Way(home, tower.space, here.mean, here.across, sides[other].mean)
         return cls(stored.digest, ways)
 
-    def reach(
+    def carry(
         self, modality: Modality, channel: Channel, meanings: Mapping[tuple[Modality, str], tuple[Vectors, float]]
-    ) -> tuple[Vectors, float] | None:
-        """A term in a channel of the other side: its vector, (dim,) float32 of length 1, and its norm.
+    ) -> Carried | None:
+        """A term in a channel of the other side.
 
         None where there is no way, or the way is closed, or nothing of the term is left on it.
 
@@ -156,7 +164,7 @@ class Bridge:
         if meaning is None:
             return None
         vector = way.mapped(meaning[0][None])[0]
-        return (vector, meaning[1]) if vector.any() else None
+        return Carried(vector, meaning[1], way.centre) if vector.any() else None
 
     def calibrated(self, backgrounds: Backgrounds) -> Bridge:
         """The bridge without ways whose scores cannot be held against chance, where those of its towers can.

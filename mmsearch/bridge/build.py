@@ -20,8 +20,9 @@ from indexer.store import Store
 from indexer.types import Encoder, TextSample, TowerSpec, Vectors
 from mmsearch.bridge import gap_of, why_no_gap
 from mmsearch.bridge.captions import FOLDS, caption_source, captions
-from mmsearch.bridge.fit import METHODS, Fit, centred, fit, procrustes, ridge
+from mmsearch.bridge.fit import METHODS, Fit, fit, procrustes, ridge
 from mmsearch.bridge.trial import BridgeReport, Maps, pairs_of, run_trial
+from mmsearch.calibration import centred
 
 _BATCH = 64
 _SAMPLED = 8192  # vectors of a channel that its mean is made of

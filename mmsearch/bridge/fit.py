@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import Vectors
+from mmsearch.calibration import centred
 
 Method = Literal["ridge", "procrustes"]
 METHODS: tuple[Method, ...] = ("ridge", "procrustes")
@@ -100,13 +101,6 @@ def procrustes(rows: Vectors, targets: Vectors) -> Vectors:
     """
     left, _, right = np.linalg.svd(_double(rows).T @ _double(targets), full_matrices=False)
     return np.asarray(left @ right, np.float32)
-
-
-def centred(vectors: Vectors, mean: Vectors) -> Vectors:
-    """Vectors less a mean, brought to length 1 (0 stays 0): (n, d) float32."""
-    moved: Vectors = np.asarray(vectors - mean, np.float32)
-    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.maximum(lengths, 1e-12), np.float32)
 
 
 def fit(
@@ -191,8 +185,8 @@ def _tried(
 
 
 def _mrr(mapped: Vectors, wanted: Vectors) -> float:
-    """The mean reciprocal rank of each row's own target among all targets, by cosine; ties count as half."""
-    return float((1 / ranks(centred(mapped, np.zeros(mapped.shape[1], np.float32)) @ wanted.T)).mean())
+    """The mean reciprocal rank of each row's own target among all targets, by cosine: its own length is no matter."""
+    return float((1 / ranks(mapped @ wanted.T)).mean())
 
 
 def ranks(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from indexer.store import Store
 from indexer.types import Vectors
 from mmsearch.bridge import carried
 from mmsearch.bridge.fit import ranks
+from mmsearch.calibration import centred
 
 FEWEST_VIDEOS = 10
 """Videos under which nothing is said of a bridge: chance alone does anything with so few."""
@@ -207,11 +208,11 @@ def run_trial(pairs: Pairs, bridge: Maps, uncentred: Maps, shuffled: Sequence[Ma
         """One way: `way` is 0 from sound to visual, and 1 back; the means of the side it leaves are at 1 - way."""
 
         def ranks_by(maps: Maps) -> NDArray[np.float64]:
-            arrived = np.zeros((len(asked), answers.shape[1]), np.float32)
+            scores = np.zeros((len(asked), len(answers)), np.float32)
             for fold, both in enumerate(without):
                 inside = folds == fold
-                arrived[inside] = carried(asked[inside], maps[way], both[1 - way], both[way])
-            return ranks(arrived @ answers.T)
+                scores[inside] = carried(asked[inside], maps[way], both[1 - way]) @ centred(answers, both[way]).T
+            return ranks(scores)
 
         own = ranks_by(bridge)
         shuffles = np.mean([list(asdict(_retrieval(ranks_by(maps))).values()) for maps in shuffled], axis=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ def colour_of(concept: str) -> tuple[int, int, int]:
 
 def latent_of(text: str) -> np.ndarray:
     """What a text means: the sum of its words' directions, which are drawn at random once and for all."""
-    total = np.zeros(LATENT)
-    for word in re.findall(r"\w+", text.lower()):
-        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
-        total += np.random.default_rng(seed).normal(size=LATENT) * (3 if word in CONCEPTS else 1)
+    total = sum(_direction(word) for word in re.findall(r"\w+", text.lower()))
     return total / np.linalg.norm(total)
+
+
+@cache
+def _direction(word: str) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
+    return np.random.default_rng(seed).normal(size=LATENT) * (3 if word in CONCEPTS else 1)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
