@@ -16,7 +16,7 @@ from indexer.lookup import admitted
 from indexer.names import Channel
 from indexer.types import Vectors
 from mmsearch import fusion
-from mmsearch.calibration import Background, Backgrounds, centred, hubness, stretch
+from mmsearch.calibration import Background, Backgrounds, hubness, stretch
 from mmsearch.fusion import Scores
 from mmsearch.query import Query
 from mmsearch.readings import Approach, Reading
