@@ -210,6 +210,7 @@ def _bridge_in_short(made: BridgeReport | None) -> str:
     ways = [(words, getattr(trial, field)) for field, words in _WAYS.items()]
     told = [
         f"{words} {100 * way.bridge.recall_at_10:.0f} % @10 (chance {100 * way.chance.recall_at_10:.0f} %)"
+        + ", not better than chance" * (trial.verdict(way) == "unclear")
         for words, way in ways
         if trial.verdict(way) != "too few"
     ]
