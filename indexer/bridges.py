@@ -100,10 +100,12 @@ def read_bridge(store: Store, generation_id: int) -> StoredBridge | None:
     return StoredBridge(rows[0].digest, (sides[0], sides[1]), rows[0].report)
 
 
-def write_bridge(store: Store, generation_id: int, bridge: StoredBridge) -> None:
-    """Put a bridge in the place of the one that a generation had, in one transaction."""
+def write_bridge(store: Store, generation_id: int, bridge: StoredBridge | None) -> None:
+    """Put a bridge, or none, in the place of the one that a generation had, in one transaction."""
     with store.writing() as connection:
         connection.execute(delete(Bridge).where(Bridge.generation_id == generation_id))
+        if bridge is None:
+            return
         for side in bridge.sides:
             connection.execute(
                 insert(Bridge).values(

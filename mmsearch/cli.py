@@ -239,11 +239,9 @@ def query(
     if advice:
         _complain(advice)
     if not found:
-        if advice:
-            pass
-        elif confident:
+        if confident:
             _complain("nothing here stands out from chance; leave --confident out to see the nearest")
-        else:
+        elif not advice:
             _complain(
                 "nothing in the library fits the filters" if asked.is_filtered else "no indexed file is on disk now"
             )

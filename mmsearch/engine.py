@@ -23,7 +23,7 @@ from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSam
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
-from mmsearch.bridge.build import OnProgress, build_bridge, refresh_means
+from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
 from mmsearch.bridge.trial import BridgeReport
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
 from mmsearch.held import content_at, filter_of, stored_reading
@@ -271,7 +271,7 @@ class Engine:
             UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
             LibraryLockedError: another process is writing.
         """
-        with self._library.writing():
+        with self._library.writing(), all_or_nothing(self._library):
             encoder = _Shared(self.encoder, self._encoding)
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
             calibrate(self._library, encoder)

@@ -28,12 +28,13 @@ def missing_bridge(library: Library, query: Query) -> str | None:
         library: that was asked.
         query: what was asked.
     """
-    generation = library.store.generation()
+    asked = [term.kind for term in query.terms if term.kind in _FAR]
+    generation = library.store.generation() if asked else None
     if generation is None or gap_of(generation[1]) is None or bridge_state(library.store, generation[0]):
         return None
-    for term in query.terms:
-        channel, words = _FAR.get(term.kind, (None, ""))
-        if channel is None or (query.kinds and not _SHOWN_BY[channel].intersection(query.kinds)):
+    for kind in asked:
+        channel, words = _FAR[kind]
+        if query.kinds and not _SHOWN_BY[channel].intersection(query.kinds):
             continue
         if library.store.position(generation[0], channel).vectors:
             return f"{words} in this library until you make a bridge, once, with: mmsearch bridge"

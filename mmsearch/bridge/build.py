@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 from indexer.ann import Ids
 from indexer.backgrounds import sample_segments
 from indexer.bridges import BridgeSide, Mark, StoredBridge, bridge_state, read_bridge, write_bridge, write_mean
-from indexer.errors import UsageError
+from indexer.errors import LibraryDamagedError, UsageError
 from indexer.library import Library
 from indexer.names import Channel
 from indexer.store import Store
@@ -81,7 +82,8 @@ def build_bridge(
 ) -> BridgeReport:
     """Make a library's bridge, try it on the library's videos, and store it. Call it with the writer's lock held.
 
-    Nothing is stored before all is done: an interruption leaves the bridge that was there.
+    Nothing is stored before all is done: an interruption leaves the bridge that was there. What chance scores across it
+    is then not known yet: see `mmsearch.background.calibrate`, and `all_or_nothing` for the two together.
 
     Args:
         library: whose media give the means, and the trial.
@@ -145,6 +147,26 @@ def build_bridge(
     )
     write_bridge(library.store, generation_id, StoredBridge(_digest(found), sides, report.to_json()))
     return report
+
+
+@contextmanager
+def all_or_nothing(library: Library) -> Iterator[None]:
+    """Give a library back the bridge that it had when what is done inside fails or is interrupted."""
+    store, generation = library.store, library.store.generation()
+    if generation is None:
+        yield
+        return
+    state = bridge_state(store, generation[0])
+    try:
+        before = read_bridge(store, generation[0])
+    except LibraryDamagedError:  # another is made because of that
+        before = None
+    try:
+        yield
+    except BaseException:
+        if bridge_state(store, generation[0]) != state:
+            write_bridge(store, generation[0], before)
+        raise
 
 
 def refresh_means(library: Library) -> None:

@@ -210,6 +210,23 @@ def test_an_interruption_leaves_what_was_there(engine):
     assert max(done for _, done, _ in steps) == steps[0][2]
 
 
+def test_so_does_one_while_it_is_calibrated(engine, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmsearch.engine.calibrate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            engine.make_bridge()
+    assert engine.status().bridge is None
+    first = engine.make_bridge("procrustes")
+    with monkeypatch.context() as patch:
+        patch.setattr("mmsearch.engine.calibrate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            engine.make_bridge("ridge")
+    assert engine.status().bridge == first
+
+
 def test_another_writer_is_waited_for_by_nobody(tmp_path, engine):
     from filelock import FileLock
 
