@@ -254,8 +254,11 @@ def query(
         )
         with _engine(library, model, create=False) as engine:
             found = engine.query(asked)
+            advice = engine.missing_bridge(asked)
     _give(Results(asked.asked, found.hits, found.matches_well), wanted)
-    _exit_without(found, confident=confident, filtered=asked.is_filtered)
+    if advice:
+        _complain(advice)
+    _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice))
 
 
 @app.command()
@@ -303,13 +306,13 @@ def similar(
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
 
 
-def _exit_without(found: Answer, *, confident: bool, filtered: bool) -> None:
-    """Say why nothing was found, and exit with 1; go on when something was."""
+def _exit_without(found: Answer, *, confident: bool, filtered: bool, quiet: bool = False) -> None:
+    """Say why nothing was found, unless it was said, and exit with 1; go on when something was."""
     if found:
         return
     if confident:
         _complain("nothing here stands out from chance; leave --confident out to see the nearest")
-    else:
+    elif not quiet:
         _complain("nothing in the library fits the filters" if filtered else "no indexed file is on disk now")
     raise typer.Exit(NOTHING)
 
@@ -384,6 +387,27 @@ def move(
     with _engine(library, None, create=False) as engine:
         files = engine.move_root(old, new)
     _print_lines([f"{show.many(files, 'file')} now looked for in {show.path(new)}"])
+
+
+@app.command()
+def bridge(
+    library: LibraryOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How the spaces are joined: auto (what does better on held-out captions), ridge, procrustes."
+        ),
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Let pictures find sounds, and sounds find pictures, in models that have a space for each.
+
+    Learned from captions alone, in minutes. Then says how well it does on the frames and the sound of your own videos.
+    """
+    from mmsearch.commands.bridge import make_bridge
+
+    with _engine(library, None, create=False) as engine:
+        make_bridge(engine, method=method, as_json=as_json)
 
 
 @app.command()
