@@ -52,10 +52,29 @@ class Status:
     troubles: tuple[Trouble, ...]
 
 
+class _Turn:
+    """A lock that is not given twice in a row to one thread while another waits for it.
+
+    An indexing run asks for it again the moment that it lets go, and would get a plain lock every time: the thread
+    of a query has to wake up first.
+    """
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+        self._next = threading.Lock()  # held by the one who is to get it next
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._taken.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._taken.release()
+
+
 class _Shared:
     """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
 
-    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
+    def __init__(self, encoder: Encoder, turn: _Turn) -> None:
         self._encoder = encoder
         self._turn = turn
         self.spec = encoder.spec
@@ -78,7 +97,7 @@ class Engine:
         self._library = library
         self._encoder = encoder
         self._backgrounds = BackgroundCache(library)
-        self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
+        self._encoding = _Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
