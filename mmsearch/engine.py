@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from indexer.bridges import bridge_report
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
-from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.filters import Filter
 from indexer.library import Library
-from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
-from indexer.vectors import unit
+from indexer.types import Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
@@ -34,56 +27,18 @@ from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.literal import find_literally
-from mmsearch.places import bytes_of, default_library, expanded, spellings
+from mmsearch.places import default_library, expanded, spellings
 from mmsearch.plan import make_plan
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
 from mmsearch.search import search
+from mmsearch.sharing import Shared, Turn, encode_samples
+from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
     from mmsearch.duplicates import DuplicateGroup
-
-_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
-
-    `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one.
-    """
-
-    path: Path
-    spec: ModelSpec | None
-    counts: Counts
-    database_bytes: int
-    index_bytes: int
-    troubles: tuple[Trouble, ...]
-    faiss: FaissBuild
-    bridge: BridgeReport | None = None
-    can_have_bridge: bool = False
-
-
-class _Shared:
-    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
-
-    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
-        self._encoder = encoder
-        self._turn = turn
-        self.spec = encoder.spec
-        self.prepare = encoder.prepare
-        self.count_tokens = encoder.count_tokens
-
-    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        with self._turn:
-            return self._encoder.encode(tower, prepared)
-
-    def transcribe(self, audio: AudioSample) -> list[TextSample]:
-        with self._turn:
-            return self._encoder.transcribe(audio)
 
 
 class Engine:
@@ -95,7 +50,7 @@ class Engine:
         self._backgrounds = BackgroundCache(library)
         self._asked = asked or ModelRequest()
         self._bridges = BridgeCache(library)
-        self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
+        self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
@@ -232,7 +187,7 @@ class Engine:
                     )
                 if not targets:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
-            encoder = _Shared(self.encoder, self._encoding)
+            encoder = Shared(self.encoder, self._encoding)
             if options.batch_size == IndexOptions().batch_size:
                 options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
@@ -308,7 +263,7 @@ class Engine:
             LibraryLockedError: another process is writing.
         """
         with self._library.writing(), all_or_nothing(self._library):
-            encoder = _Shared(self.encoder, self._encoding)
+            encoder = Shared(self.encoder, self._encoding)
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
             calibrate(self._library, encoder)
             return report
@@ -383,8 +338,8 @@ class Engine:
         return search(self._library, generation_id, plan, wanted, words=words, hidden=own)
 
     def _read(self, term: Term, bridge: Bridge | None) -> Reading:
-        encoder = _Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: _encode(encoder, tower, samples), bridge)
+        encoder = Shared(self.encoder, self._encoding)
+        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
 
     def missing_bridge(self, query: Query) -> str | None:
         """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
@@ -409,33 +364,11 @@ class Engine:
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        generation = self._library.store.generation()
-        generation_id = None if generation is None else generation[0]
-        bridge = None if generation_id is None else bridge_report(self._library.store, generation_id)
-        return Status(
-            path=self.path,
-            spec=None if generation is None else generation[1],
-            counts=count(self._library.store, generation_id),
-            database_bytes=bytes_of(self.path.glob("library.sqlite*")),
-            index_bytes=bytes_of(self.path.glob("index/*.faiss")),
-            troubles=tuple(troubles(self._library.store, generation_id)),
-            faiss=faiss_build(),
-            bridge=None if bridge is None else BridgeReport.from_json(bridge),
-            can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
-        )
+        return status_of(self._library)
 
 
 def _is_file(term: Term) -> bool:
     return term.kind != "text" and not term.samples
-
-
-def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, NDArray[np.float64]]:
-    """Samples through a tower: rows of length 1, and the lengths that they had."""
-    parts = [
-        encoder.encode(tower, [encoder.prepare(tower, sample) for sample in samples[at : at + _BATCH]])
-        for at in range(0, len(samples), _BATCH)
-    ]
-    return unit(np.concatenate(parts))
 
 
 def _made(name: str, precision: str | None, on_event: OnModelEvent | None) -> Encoder:

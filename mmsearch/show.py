@@ -13,8 +13,8 @@ from indexer.verify import VerifyReport
 from mmsearch.bridge.trial import BridgeReport, Direction, Trial
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
-from mmsearch.engine import Status
 from mmsearch.output.text import clean, clock, many, path
+from mmsearch.status import Status
 from mmsearch.units import amount
 
 __all__ = [
