@@ -56,7 +56,9 @@ def search(
         contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
-        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places)
+        candidates = _candidates(
+            plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
+        )
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from indexer.records import NewSegment
-from mmsearch import Query
+from mmsearch import Query, Term
 from mmsearch.calibration import OFFSET
 
 K, ALPHA = 128, 0.75
@@ -291,7 +291,12 @@ def mix_by_hand(engine, terms, fusion):
     return files
 
 
-MIXES = [("a dog", "the sea"), ("2:a dog", "the sea", "0.5:night"), ("a dog", "-the sea"), ("3:a dog", "rain", "-2:the sea")]
+MIXES = [
+    ("a dog", "the sea"),
+    ("2:a dog", "the sea", "0.5:night"),
+    ("a dog", "-the sea"),
+    ("3:a dog", "rain", "-2:the sea"),
+]
 
 
 @pytest.mark.parametrize("fusion", ["auto", "sum", "attention", "mean", "concat"])
