@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from indexer.records import NewSegment
-from mmsearch import Query
+from mmsearch import Query, Term
 from mmsearch.calibration import OFFSET
 from mmsearch.terms import Term
 
