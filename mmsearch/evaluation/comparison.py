@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from indexer.errors import UsageError
 from mmsearch.evaluation.metrics import Measure, parse_measure
 from mmsearch.evaluation.results import Evaluation, Resampling, summarise
-from mmsearch.evaluation.statistics import bootstrap, holm, randomisation_test
+from mmsearch.evaluation.statistics import RESAMPLES, bootstrap, holm, randomisation_test
 
 Values = NDArray[np.float64]
 LEVEL = 0.05  # differences with a p below it are called real
@@ -115,7 +115,8 @@ def compare(before: Evaluation, after: Evaluation, *, resampling: Resampling | N
     Raises:
         UsageError: They share no query or no measure.
     """
-    shared = tuple(query for query in before.queries if query in set(after.queries))
+    both = set(before.queries).intersection(after.queries)
+    shared = tuple(query for query in before.queries if query in both)
     measures = [measure for measure in before.measures if measure in after.measures]
     if not shared or not measures:
         what = "query" if measures else "measure"
@@ -126,7 +127,7 @@ def compare(before: Evaluation, after: Evaluation, *, resampling: Resampling | N
     a = np.stack([before.values[row, place_a] for row, _ in rows])
     b = np.stack([after.values[row, place_b] for _, row in rows])
     weights = np.stack([before.weights[row, place_a] for row, _ in rows])
-    found = [_difference(m, a[i], b[i], weights[i], how) for i, m in enumerate(measures)]
+    found = _differences(measures, a, b, weights, how)
     adjusted = holm(np.array([difference.p for difference in found]))
     return Comparison(
         before=before.name,
@@ -163,31 +164,51 @@ def compare_all(evaluations: Sequence[Evaluation], *, resampling: Resampling | N
     ]
 
 
-def _difference(measure: Measure, a: Values, b: Values, weights: Values, how: Resampling) -> Difference:
+def _differences(
+    measures: Sequence[Measure], a: Values, b: Values, weights: Values, how: Resampling
+) -> list[Difference]:
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = np.where(both, a, np.nan), np.where(both, b, np.nan)
-    median = np.array([measure.family.median])
-    before, after = (float(summarise(v[None], weights[None], median)[0]) for v in (a, b))
+    median = np.array([measure.family.median for measure in measures])
+    before, after = summarise(a, weights, median), summarise(b, weights, median)
     with np.errstate(invalid="ignore"):
         per_query = np.where(a == b, 0.0, b - a)  # two infinite ranks are equal; their difference is no number
-        difference = 0.0 if before == after else after - before
-    per_query[~both] = np.nan
-    gain = _towards_better(measure, per_query)
-    testable = not measure.family.median and not np.isinf(per_query).any() and bool(both.any())
-    low = high = p = p_fall = p_smallest = float("nan")
-    if testable:
+        change = np.where(before == after, 0.0, after - before)
+    turned = np.array([-1.0 if measure.lower_is_better else 1.0 for measure in measures])[:, None]
+    gain = per_query * turned
+    testable = ~median & ~np.isinf(per_query).any(axis=1) & both.any(axis=1)
+    numbers = np.full((len(measures), 5), np.nan)  # low, high, p, p of a fall, smallest such p
+    if testable.any():
         if how.resamples:
-            low, high = bootstrap(
-                per_query[None], weights[None], resamples=how.resamples, confidence=how.confidence, seed=how.seed
-            )[0]
-        zero = np.where(both, 0.0, np.nan)
-        test = randomisation_test(zero, gain, weights, resamples=how.resamples or 10_000, seed=how.seed)
-        p, p_fall, p_smallest = test.p, test.p_fall, test.p_smallest
-    return Difference(
-        *(measure, before, after, difference, float(low), float(high), p, p, p_fall, p_smallest, per_query),
-        improved=int((gain > 0).sum()),
-        worsened=int((gain < 0).sum()),
-    )
+            numbers[testable, :2] = bootstrap(
+                *(per_query[testable], weights[testable]),
+                resamples=how.resamples,
+                confidence=how.confidence,
+                seed=how.seed,
+            )
+        zero = np.where(both, 0.0, np.nan)[testable]
+        tests = randomisation_test(
+            zero, gain[testable], weights[testable], resamples=how.resamples or RESAMPLES, seed=how.seed
+        )
+        numbers[testable, 2:] = [(test.p, test.p_fall, test.p_smallest) for test in tests]
+    return [
+        Difference(
+            measure=measure,
+            before=float(before[row]),
+            after=float(after[row]),
+            difference=float(change[row]),
+            low=float(numbers[row, 0]),
+            high=float(numbers[row, 1]),
+            p=float(numbers[row, 2]),
+            p_adjusted=float(numbers[row, 2]),
+            p_fall=float(numbers[row, 3]),
+            p_smallest=float(numbers[row, 4]),
+            per_query=per_query[row],
+            improved=int((gain[row] > 0).sum()),
+            worsened=int((gain[row] < 0).sum()),
+        )
+        for row, measure in enumerate(measures)
+    ]
 
 
 def _adjusted(difference: Difference, p: float) -> Difference:

@@ -47,6 +47,18 @@ def normalise_all(ids: Iterable[Id], what: str) -> tuple[str, ...]:
     return kept
 
 
+def table_of(ids: Iterable[Id]) -> tuple[tuple[str, ...], dict[Id, int]]:
+    """Each id once, in the order of first mention, and the place of each form in which it was given: 1 and "1" are one.
+
+    Raises:
+        UsageError: One of them is no id.
+    """
+    written = dict.fromkeys(ids)
+    places: dict[str, int] = {}
+    codes = {id: places.setdefault(normalise(id), len(places)) for id in written}
+    return tuple(places), codes
+
+
 def token(id: str) -> str:
     """The id as one word of a TREC file: white space, control characters and "%" become %XX of their UTF-8 bytes."""
     if _UNSAFE.search(id) is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import UsageError
-from mmsearch.evaluation.ids import Id, normalise, normalise_all
+from mmsearch.evaluation.ids import Id, normalise, normalise_all, table_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,19 +64,17 @@ class Qrels:
         """
         if len(queries) != len(items) or (grades is not None and len(grades) != len(items)):
             raise UsageError("queries, items and grades must be columns of one length")
-        names = [normalise(query) for query in queries]
-        table = {name: place for place, name in enumerate(dict.fromkeys(names))}
-        rows = np.fromiter((table[name] for name in names), np.int64, len(names))
-        return cls._build(tuple(table), rows, list(items), [1] * len(items) if grades is None else list(grades))
+        names, places = table_of(queries)
+        rows = np.fromiter(map(places.__getitem__, queries), np.int64, len(queries))
+        return cls._build(names, rows, list(items), [1] * len(items) if grades is None else list(grades))
 
     @classmethod
     def _build(cls, queries: tuple[str, ...], rows: NDArray[np.int64], ids: list[Id], grades: list[int]) -> Qrels:
-        names = [id if type(id) is str and id else normalise(id) for id in ids]
-        table = {name: place for place, name in enumerate(dict.fromkeys(names))}
-        codes = np.fromiter((table[name] for name in names), np.int32, len(names))
+        items, places = table_of(ids)
+        codes = np.fromiter(map(places.__getitem__, ids), np.int32, len(ids))
         order = np.argsort(rows, kind="stable")
         rows, codes = rows[order], codes[order]
-        found = cls(queries, tuple(table), offsets_of(rows, len(queries)), codes, _whole(grades)[order])
+        found = cls(queries, items, offsets_of(rows, len(queries)), codes, _whole(grades)[order])
         refuse_duplicates("judged", queries, found.items, rows, codes)
         return found
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from indexer.errors import UsageError
-from mmsearch.evaluation.ids import Id, as_float32, normalise, normalise_all, sort_keys, tie_places
+from mmsearch.evaluation.ids import Id, as_float32, normalise, normalise_all, sort_keys, table_of, tie_places
 from mmsearch.evaluation.judgements import check_table, offsets_of, refuse_duplicates
 
 
@@ -80,10 +80,9 @@ class Run:
         values = _numbers(scores)
         if not len(queries) == len(items) == len(values):
             raise UsageError("queries, items and scores must be columns of one length")
-        names = [normalise(query) for query in queries]
-        table = {query: place for place, query in enumerate(dict.fromkeys(names))}
-        rows = np.fromiter((table[query] for query in names), np.int64, len(names))
-        return cls._from_names(name, tuple(table), rows, list(items), values)
+        names, places = table_of(queries)
+        rows = np.fromiter(map(places.__getitem__, queries), np.int64, len(queries))
+        return cls._from_names(name, names, rows, list(items), values)
 
     @classmethod
     def from_topk(
@@ -117,10 +116,9 @@ class Run:
     def _from_names(
         cls, name: str, queries: tuple[str, ...], rows: NDArray[np.int64], ids: list[Id], scores: NDArray[np.floating]
     ) -> Run:
-        names = [id if type(id) is str and id else normalise(id) for id in ids]
-        table = {item: place for place, item in enumerate(dict.fromkeys(names))}
-        codes = np.fromiter((table[item] for item in names), np.int32, len(names))
-        return cls._sorted(name, queries, tuple(table), rows, codes, as_float32(scores))
+        items, places = table_of(ids)
+        codes = np.fromiter(map(places.__getitem__, ids), np.int32, len(ids))
+        return cls._sorted(name, queries, items, rows, codes, as_float32(scores))
 
     @classmethod
     def _sorted(
@@ -134,8 +132,12 @@ class Run:
     ) -> Run:
         refuse_duplicates("found", queries, items, rows, codes)
         keys = sort_keys(scores, tie_places(items)[codes])
+        offsets = offsets_of(rows, len(queries))
+        step = np.diff(rows)
+        if ((step > 0) | ((step == 0) & (keys[1:] <= keys[:-1]))).all():  # in order already, as runs mostly are
+            return cls(name, queries, items, offsets, codes, scores)
         order = np.lexsort((~keys, rows))  # ~ turns the order round, without the overflow that - has
-        return cls(name, queries, items, offsets_of(rows, len(queries)), codes[order], scores[order])
+        return cls(name, queries, items, offsets, codes[order], scores[order])
 
     @property
     def lengths(self) -> NDArray[np.int64]:

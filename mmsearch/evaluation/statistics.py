@@ -17,13 +17,13 @@ Values = NDArray[np.float64]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-_DRAWS = 200_000_000  # at most so many single draws; from 20,000 queries on there are fewer resamples
+_DRAWS = 50_000_000  # at most so many single draws; from 5,000 queries on there are fewer resamples
 _BLOCK = 4_000_000  # draws in memory at a time
 _EXACT = 14  # up to so many differing queries, all 2**n changes of sign are gone through
 
 
 def resamples_for(queries: int, resamples: int = RESAMPLES) -> int:
-    """How many resamples are drawn for so many queries: as asked, at least 1,000, unless it would take minutes."""
+    """How many resamples are drawn for so many queries: as asked, but fewer, down to 1,000, for very many queries."""
     return max(min(resamples, 1000), min(resamples, _DRAWS // max(1, queries)))
 
 
@@ -71,18 +71,18 @@ def bootstrap(
         return interval
     share = np.where(valid, 1.0 if weights is None else weights, 0.0)[means]
     above, below = (np.where(valid, values, 0.0)[means] * share).T, share.T
-    resampled_means, resampled_medians = [], []
-    for counts in _draws(queries, resamples_for(queries, resamples), seed):
-        total = counts @ below
-        resampled_means.append(np.where(total > 0, (counts @ above) / np.where(total > 0, total, 1), np.nan))
-        resampled_medians.append([_medians(values[m], counts) for m in by_median])
     tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    count = resamples_for(queries, resamples)
     if means.any():
-        interval[means] = np.nanpercentile(np.concatenate(resampled_means), tails, axis=0).T
-    for row, measure in enumerate(by_median):
-        drawn = np.concatenate([block[row] for block in resampled_medians])
+        drawn = []
+        for counts in _draws(queries, count, seed):
+            total = counts @ below
+            drawn.append(np.where(total > 0, (counts @ above) / np.where(total > 0, total, 1), np.nan))
+        interval[means] = np.nanpercentile(np.concatenate(drawn), tails, axis=0).T
+    for measure in by_median:
+        medians_drawn = np.sort(_drawn_medians(values[measure, valid[measure]], count, seed))
         # The nearest drawn value, without interpolation: a rank may be infinite, and infinity times 0 is no number.
-        interval[measure] = np.sort(drawn)[np.rint(np.array(tails) / 100 * (len(drawn) - 1)).astype(np.int64)]
+        interval[measure] = medians_drawn[np.rint(np.array(tails) / 100 * (count - 1)).astype(np.int64)]
     return interval
 
 
@@ -97,16 +97,21 @@ def _draws(queries: int, resamples: int, seed: int) -> Iterator[Values]:
         yield np.bincount(drawn.ravel(), minlength=rows * queries).reshape(rows, queries).astype(np.float64)
 
 
-def _medians(values: Values, counts: Values) -> Values:
-    """The median of each resample; queries with NaN left out."""
-    kept = np.flatnonzero(~np.isnan(values))
-    order = kept[np.argsort(values[kept])]
-    cumulated = np.cumsum(counts[:, order], axis=1)
-    total = cumulated[:, -1]
-    ordered = values[order]
-    lower = ordered[(cumulated > ((total - 1) // 2)[:, None]).argmax(axis=1)]
-    upper = ordered[(cumulated > (total // 2)[:, None]).argmax(axis=1)]
-    middle: Values = np.where(lower == upper, lower, (lower + upper) / 2)
+def _drawn_medians(values: Values, resamples: int, seed: int) -> Values:
+    """Medians of resamples: (resamples,).
+
+    The i-th smallest of n places that are drawn uniformly is a Beta(i, n + 1 - i) share of the way through the sorted
+    values, so that only the middle ones need to be drawn.
+    """
+    rng = np.random.default_rng(seed)
+    ordered, n = np.sort(values), len(values)
+    lower, upper = (n + 1) // 2, n // 2 + 1
+    share = rng.beta(lower, n + 1 - lower, resamples)
+    low = high = ordered[np.minimum((share * n).astype(np.int64), n - 1)]
+    if upper > lower:  # the next place of an even number: the smallest of the n - lower that lie above
+        share = share + (1 - share) * rng.beta(1, n - lower, resamples)
+        high = ordered[np.minimum((share * n).astype(np.int64), n - 1)]
+    middle: Values = np.where(low == high, low, (low + high) / 2)
     return middle
 
 
@@ -132,59 +137,77 @@ class Significance:
 
 def randomisation_test(
     a: Values, b: Values, weights: Values | None = None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Significance:
-    """Whether two systems differ by more than chance, on the same queries.
+) -> list[Significance]:
+    """Whether two systems differ by more than chance, on the same queries, in each of many measures.
 
     If they were the same, either could have had either value of a query: swapping the two changes the sign of
     that query's difference. p is the share of such changes that make a mean difference as large as the one
     observed (Fisher's randomisation test; Smucker, Allan and Carterette, A Comparison of Statistical Significance
     Tests for Information Retrieval Evaluation, CIKM 2007). With 14 differing queries or fewer all changes are gone
-    through; else a sample of `resamples` is drawn, and p = (1 + as large) / (1 + drawn), which is never 0
-    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, ch. 4).
+    through; else a sample is drawn, and p = (1 + as large) / (1 + drawn), which is never 0 (Davison and Hinkley,
+    Bootstrap Methods and their Application, 1997, ch. 4). All measures see the same changes of sign.
 
     Args:
-        a: (Q,) values of one system. Queries with NaN in either are left out.
-        b: (Q,) values of the other, for the same queries.
-        weights: (Q,) of the queries, the same for both; 1 each if None.
-        resamples: How many changes of sign are drawn.
+        a: (M, Q) values of one system. Queries with NaN in either are left out of that measure.
+        b: (M, Q) values of the other, for the same queries.
+        weights: (M, Q) of the queries, the same for both; 1 each if None.
+        resamples: How many changes of sign are drawn, less for very many queries (`resamples_for`).
         seed: Of the random numbers.
 
     Raises:
         UsageError: Shapes do not fit, or a value is infinite.
     """
-    if a.shape != b.shape or a.ndim != 1:
-        raise UsageError(f"the values must be of the same queries: {a.shape} and {b.shape}")
-    kept = ~(np.isnan(a) | np.isnan(b))
-    share = np.ones(int(kept.sum())) if weights is None else weights[kept]
-    if np.isinf(a[kept]).any() or np.isinf(b[kept]).any():
+    if a.shape != b.shape or a.ndim != 2 or (weights is not None and weights.shape != a.shape):
+        raise UsageError(f"the values must be (measures, queries) of the same queries: {a.shape} and {b.shape}")
+    if np.isinf(a).any() or np.isinf(b).any():
         raise UsageError("a value is infinite; a randomisation test needs finite ones")
-    total = share.sum()
-    differences = share * (b[kept] - a[kept]) / (total if total > 0 else 1)
-    observed = float(differences.sum())
-    differing = differences[differences != 0]
+    kept = ~(np.isnan(a) | np.isnan(b))
+    share = np.where(kept, 1.0 if weights is None else weights, 0.0)
+    total = share.sum(axis=1, keepdims=True)
+    differences = np.where(kept, b - a, 0.0) * share / np.where(total > 0, total, 1)
+    differing = differences != 0
+    exact = differing.sum(axis=1) <= _EXACT
+    found: dict[int, Significance] = {
+        int(row): _enumerated(differences[row, differing[row]]) for row in np.flatnonzero(exact)
+    }
+    rest = np.flatnonzero(~exact)
+    if len(rest):
+        columns = differing[rest].any(axis=0)  # where no measure differs, signs change nothing
+        found |= zip(rest.tolist(), _sampled(differences[np.ix_(rest, columns)], resamples, seed), strict=True)
+    return [found[row] for row in range(len(a))]
+
+
+def _enumerated(differing: Values) -> Significance:
     if not len(differing):
         return Significance(0.0, 1.0, 1.0, 1.0, exact=True)
-    slack = 1e-12 * float(np.abs(differing).sum())  # sums that are equal on paper differ in their last bits
-    exact = len(differing) <= _EXACT
-    fallen = large = 0
-    drawn = 2 ** len(differing) if exact else resamples
-    for signs in _all_signs(len(differing)) if exact else _some_signs(len(differing), resamples, seed):
-        means = signs @ differing
-        large += int((np.abs(means) >= abs(observed) - slack).sum())
-        fallen += int((means <= observed + slack).sum())
-    more = 0 if exact else 1
-    return Significance(
-        difference=observed,
-        p=(more + large) / (more + drawn),
-        p_fall=(more + fallen) / (more + drawn),
-        p_smallest=max(0.5 ** len(differing), 0.0 if exact else 1 / (1 + drawn)),
-        exact=exact,
-    )
+    observed, slack = float(differing.sum()), _slack(differing)
+    means = _all_signs(len(differing)) @ differing
+    p, p_fall = float((np.abs(means) >= abs(observed) - slack).mean()), float((means <= observed + slack).mean())
+    return Significance(observed, p, p_fall, 0.5 ** len(differing), exact=True)
 
 
-def _all_signs(count: int) -> Iterator[Values]:
+def _sampled(differences: Values, resamples: int, seed: int) -> list[Significance]:
+    observed, slack = differences.sum(axis=1), np.array([_slack(row) for row in differences])
+    large, fallen = np.zeros(len(differences)), np.zeros(len(differences))
+    drawn = resamples_for(differences.shape[1], resamples)
+    for signs in _some_signs(differences.shape[1], drawn, seed):
+        means = signs @ differences.T
+        large += (np.abs(means) >= np.abs(observed) - slack).sum(axis=0)
+        fallen += (means <= observed + slack).sum(axis=0)
+    return [
+        Significance(float(o), float((1 + i) / (1 + drawn)), float((1 + f) / (1 + drawn)), 1 / (1 + drawn), exact=False)
+        for o, i, f in zip(observed, large, fallen, strict=True)
+    ]
+
+
+def _slack(differences: Values) -> float:
+    """Sums that are equal on paper differ in their last bits by less than this."""
+    return 1e-12 * float(np.abs(differences).sum())
+
+
+def _all_signs(count: int) -> Values:
     bits = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-    yield (1 - 2 * bits).astype(np.float64)
+    return (1 - 2 * bits).astype(np.float64)
 
 
 def _some_signs(count: int, resamples: int, seed: int) -> Iterator[Values]:

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from indexer.errors import UsageError
-from mmsearch.evaluation.statistics import bootstrap, holm, randomisation_test, resamples_for
+from mmsearch.evaluation import statistics
+from mmsearch.evaluation.statistics import Significance, bootstrap, holm, resamples_for
 
 
 def test_interval_of_a_mean_equals_scipy():
@@ -64,9 +65,16 @@ def test_intervals_leave_out_what_is_no_number_and_repeat_themselves():
 
 def test_many_queries_take_fewer_resamples():
     assert resamples_for(1000) == 10_000
-    assert resamples_for(100_000) == 2000
+    assert resamples_for(25_000) == 2000
     assert resamples_for(10_000_000) == 1000
     assert resamples_for(10_000_000, 500) == 500
+
+
+def randomisation_test(a, b, weights=None, **options) -> Significance:
+    """The test of one measure."""
+    return statistics.randomisation_test(
+        np.atleast_2d(a), np.atleast_2d(b), None if weights is None else weights[None], **options
+    )[0]
 
 
 def by_enumeration(differences: np.ndarray) -> tuple[float, float]:
@@ -133,6 +141,35 @@ def test_weights_count_in_the_test():
     assert result.p == 1
 
 
+def test_measures_are_tested_together_as_they_are_alone():
+    rng = np.random.default_rng(8)
+    a, b = rng.random((2, 4, 60))
+    b[1] = a[1]
+    b[2, 9:] = a[2, 9:]  # nine differ: enumerated
+    b[3, :5] = np.nan
+    together = statistics.randomisation_test(a, b)
+    for row, result in enumerate(together):
+        alone = randomisation_test(a[row], b[row])
+        assert result.exact is alone.exact is (row in (1, 2))
+        assert result.difference == pytest.approx(alone.difference)
+        assert result.p == pytest.approx(alone.p, abs=0.02)
+    assert together[2].p == pytest.approx(by_enumeration((b - a)[2, :9])[0])
+    assert statistics.randomisation_test(a[:0], b[:0]) == []
+
+
+def test_drawn_medians_are_those_of_drawn_samples():
+    """For an odd and an even number of queries, in distribution."""
+    rng = np.random.default_rng(9)
+    for n in (15, 16):
+        values = rng.integers(1, 40, n).astype(float)
+        plain = np.median(values[rng.integers(0, n, (20_000, n))], axis=1)
+        ours = statistics._drawn_medians(values, 20_000, seed=1)
+        assert set(ours) <= set(plain) | {(x + y) / 2 for x in values for y in values}
+        grid = np.unique(plain)
+        for level in grid:
+            assert (ours <= level).mean() == pytest.approx((plain <= level).mean(), abs=0.02)
+
+
 def test_holm_by_hand():
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     adjusted = holm(np.array([np.nan, 0.5, 0.9]))
@@ -144,6 +181,8 @@ def test_holm_by_hand():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(UsageError, match="of the same queries"):
         randomisation_test(np.ones(2), np.ones(3))
+    with pytest.raises(UsageError, match="of the same queries"):
+        statistics.randomisation_test(np.ones(2), np.ones(2))
     with pytest.raises(UsageError, match="infinite"):
         randomisation_test(np.array([np.inf]), np.array([1.0]))
     with pytest.raises(UsageError, match="measures, queries"):
