@@ -1,30 +1,42 @@
-"""The command line: parse, call, print. The only module that prints, and the only one that exits.
+"""The command line: parse, call, print. Only this module and those in commands/ print or exit.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
-found, 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
+found (or, for the gate of eval, a measure fell), 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
 in mmsearch, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__, query_options
+from mmsearch.commands import eval as eval_command
+from mmsearch.commands.signals import cancelled_by_signals as _cancelled_by_signals
+from mmsearch.commands.terminal import (
+    BUG,
+    FOUND,
+    INTERRUPTED,
+    LIBRARY,
+    NOTHING,
+    PLAIN_LINE_SECONDS,
+    USAGE,
+)
+from mmsearch.commands.terminal import complain as _complain
+from mmsearch.commands.terminal import print_json as _print_json
+from mmsearch.commands.terminal import print_lines as _print_lines
 from mmsearch.output import options
 
 if TYPE_CHECKING:
@@ -32,14 +44,10 @@ if TYPE_CHECKING:
     from mmsearch.engine import Engine
     from mmsearch.output import OutputSettings, Results
 
-FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-_PLAIN_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
-
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
-    epilog="Exit codes: 0 done or found, 1 nothing found, 2 cannot be done as given, 3 a problem with the library, "
-    "the model or the system, 4 a bug, 130 interrupted.",
+    epilog="Exit codes: 0 done or found, 1 nothing found or a measure fell, 2 cannot be done as given, 3 a problem with "
+    "the library, the model or the system, 4 a bug, 130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -79,10 +87,6 @@ def main() -> None:
         traceback.print_exc()
         _complain("this is a bug in mmsearch; the library is unharmed")
         sys.exit(BUG)
-
-
-def _complain(message: str) -> None:
-    print(f"mmsearch: {message}", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:
@@ -339,32 +343,13 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(LIBRARY)
 
 
+app.command("eval")(eval_command.evaluate)
+
+
 def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
     from mmsearch.engine import Engine
 
     return Engine.open(library, model=model, create=create)
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) ends a run cleanly; the second ends it at once."""
-    cancel = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(_number: int, _frame: Any) -> None:
-        cancel.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        print(file=sys.stderr)
-        _complain("finishing what is in hand; press Ctrl-C again to stop at once")
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield cancel
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -383,7 +368,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         def on_line(state: Progress) -> None:
             nonlocal shown
             now = time.monotonic()
-            if now - shown >= _PLAIN_LINE_SECONDS:
+            if now - shown >= PLAIN_LINE_SECONDS:
                 shown = now
                 print(show.progress(state, now - started), file=sys.stderr, flush=True)
 
@@ -435,13 +420,3 @@ def _give(results: Results, wanted: OutputSettings) -> None:
     sys.stdout.flush()  # before a viewer opens, or a picture is drawn
     for line in finish(results, wanted):
         _complain(line)
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
-
-
-def _print_json(value: Any) -> None:
-    # ASCII: a path whose bytes are not UTF-8 stays readable by any JSON parser, as "\udcff" escapes.
-    print(json.dumps(value, indent=2))

@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from mmsearch.evaluation.report.json_values import report_json
 from mmsearch.evaluation.report.values import Report
 from mmsearch.evaluation.trec import write_qrels, write_run
 
+if TYPE_CHECKING:
+    from mmsearch.evaluation.report.plots import Plot
+
+NO_PLOTS = 'There are no plots, because matplotlib is missing here: pip install "mmsearch[eval]" brings it.'
+
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
     """Write a report: a page, plots, JSON, and runs that other tools can check.
+
+    Without matplotlib there are no plots, and the page says how to install it.
 
     The folder gets index.html (with all its pictures inside, so that it can be sent by itself), plots/NAME.png and
     plots/NAME-dark.png, report.json, and, where the report has runs and judgements, runs/NAME.run and qrels.txt in
@@ -24,16 +33,23 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
         The path of the page.
 
     Raises:
-        UsageError: matplotlib or Jinja2 is missing, or the folder cannot be written to.
+        UsageError: Jinja2 is missing, or the folder cannot be written to.
     """
+    drawn: list[tuple[Plot, dict[str, bytes]]] = []
     try:
-        from mmsearch.evaluation.report.page import page
         from mmsearch.evaluation.report.plots import plots
 
         drawn = list(plots(report))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        report = replace(report, notes=(*report.notes, NO_PLOTS))
+    try:
+        from mmsearch.evaluation.report.page import page
+
         text = page(report, drawn)
     except ModuleNotFoundError as error:
-        if error.name not in ("matplotlib", "jinja2"):
+        if error.name != "jinja2":
             raise
         raise UsageError(f'a report folder needs {error.name}: pip install "mmsearch[eval]"') from None
     root = Path(folder)

@@ -167,6 +167,20 @@ def report_json(report: Report) -> dict[str, Any]:
             name: {f"recall@{k}": _finite(share) for k, share in found.mean.items()}
             for name, found in report.ann.items()
         },
+        "accepts": {
+            name: {
+                "threshold": accepts.threshold,
+                "without_match": accepts.without_match,
+                "false_accepts": accepts.false_accepts,
+                "false_accept_rate": _finite(accepts.false_rate),
+                "with_match": accepts.with_match,
+                "true_accepts": accepts.true_accepts,
+                "true_accept_rate": _finite(accepts.true_rate),
+            }
+            for name, accepts in report.accepts.items()
+        },
+        "skipped": [{"what": what, "reason": reason} for what, reason in report.skipped],
+        "asked": dict(report.asked),
     }
     return {
         "title": report.title,

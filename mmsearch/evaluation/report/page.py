@@ -16,7 +16,7 @@ from mmsearch.evaluation.metrics import Measure
 from mmsearch.evaluation.report.failures import Failure, ShownItem, pick_failures
 from mmsearch.evaluation.report.plots import Plot
 from mmsearch.evaluation.report.thumbnails import Thumbnails
-from mmsearch.evaluation.report.values import Report, counts, interval, number, p_value, plain, signed, title
+from mmsearch.evaluation.report.values import Report, counts, interval, number, p_value, plain, share, signed, title
 from mmsearch.evaluation.results import Evaluation
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -226,6 +226,17 @@ def _extras(report: Report) -> list[dict[str, Any]]:
         ]
         text = "Whether the best result's score tells queries that have an answer from those that have none."
         tables.append({"title": "Queries without a match", "text": text, "headings": headings, "rows": rows})
+    if report.accepts:
+        headings = ["confidence from", "without a match: answered", "with a match: answered"]
+        rows = [
+            [
+                *(plain(n), f"{a.threshold:g}"),
+                *(share(a.false_accepts, a.without_match), share(a.true_accepts, a.with_match)),
+            ]
+            for n, a in report.accepts.items()
+        ]
+        text = "How often the best result is called a match: wrongly, where nothing should be found, and rightly."
+        tables.append({"title": "Called a match", "text": text, "headings": headings, "rows": rows})
     if report.ann:
         ks = sorted({k for found in report.ann.values() for k in found.mean})
         rows = [[plain(n), *(number(a.mean.get(k, math.nan)) for k in ks)] for n, a in report.ann.items()]
@@ -250,20 +261,21 @@ def _shown_failure(failure: Failure, report: Report, queries: Thumbnails, items:
         "picture": queries.uri(failure.query),
         "value": number(failure.value, report.lead),
         "first": f"first hit at rank {failure.first_rank:,}" if failure.first_rank else "nothing relevant found",
-        "found": [_shown_item(item, failure.depth, report, items) for item in failure.found],
-        "missed": [_shown_item(item, failure.depth, report, items) for item in failure.missed],
+        "found": [_shown_item(item, failure, report, items) for item in failure.found],
+        "missed": [_shown_item(item, failure, report, items) for item in failure.missed],
         "more": failure.missed_more,
     }
 
 
-def _shown_item(item: ShownItem, depth: int, report: Report, items: Thumbnails) -> dict[str, Any]:
-    name = plain(report.display.item_title(item.id))
+def _shown_item(item: ShownItem, failure: Failure, report: Report, items: Thumbnails) -> dict[str, Any]:
+    name, depth = plain(report.display.item_title(item.id)), failure.depth
+    text = None if item.rank is None else report.display.result_text(failure.query, item.id)
     return {
         "title": name,
         "letter": name.rpartition(".")[2][:4] if "." in name else name[:1],
         "picture": items.uri(item.id),
         "rank": f"{item.rank:,}." if item.rank is not None else f"not in first {depth:,}" if depth else "not found",
-        "score": f"{item.score:.3f}" if item.score is not None else "",
+        "score": plain(text) if text is not None else f"{item.score:.3f}" if item.score is not None else "",
         "right": item.grade >= 1,
         "grade": item.grade,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmsearch.evaluation.comparison import Comparison, Difference
 from mmsearch.evaluation.gating import Gate
-from mmsearch.evaluation.report.values import Report, counts, interval, number, p_value, plain, signed, title
+from mmsearch.evaluation.report.values import Report, counts, interval, number, p_value, plain, share, signed, title
 from mmsearch.evaluation.results import Evaluation
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def report_tables(report: Report, width: int | None = None) -> list[RenderableTy
     first = report.evaluations[0]
     parts: list[RenderableType] = [_measures(report.title, report.evaluations, width)]
     parts.append(Text(" ".join([*counts(first), *map(plain, report.notes)]), style="dim"))
-    parts += [_section(grouping, first, report) for grouping in first.sections]
+    for grouping in first.sections:
+        parts += [_section(grouping, e, report) for e in report.evaluations if grouping in e.sections]
     if report.captions:
         parts.append(_captions(report))
     wide = width is None or width >= _WIDE
@@ -133,6 +134,16 @@ def _single_numbers(report: Report) -> list[RenderableType]:
         for name, roc in report.no_match.items():
             wrong = float(roc.false_accepts[(roc.true_accepts >= 0.95).argmax()])
             table.add_row(_escape(name), number(roc.area), number(roc.equal_error), number(wrong))
+        tables.append(table)
+    if report.accepts:
+        headings = ("without a match: answered", "with a match: answered")
+        table = _table("Called a match", "", "confidence from", *headings)
+        for name, accepts in report.accepts.items():
+            shares = [
+                share(accepts.false_accepts, accepts.without_match),
+                share(accepts.true_accepts, accepts.with_match),
+            ]
+            table.add_row(_escape(name), f"{accepts.threshold:g}", *shares)
         tables.append(table)
     if report.ann:
         ks = sorted({k for found in report.ann.values() for k in found.mean})

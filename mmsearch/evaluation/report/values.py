@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from indexer.errors import UsageError
 from mmsearch.evaluation.ann import AnnRecall
@@ -31,6 +32,39 @@ def _no_picture(id: str) -> bytes | Path | None:
     return None
 
 
+def _no_text(query: str, item: str) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What happens at the threshold that the product uses: whether the best result is called a match.
+
+    Attributes:
+        threshold: The confidence from which it is.
+        without_match: How many queries have no relevant item.
+        false_accepts: For how many of these something was called a match.
+        with_match: How many queries have a relevant item.
+        true_accepts: For how many of these something was called a match.
+    """
+
+    threshold: float
+    without_match: int
+    false_accepts: int
+    with_match: int
+    true_accepts: int
+
+    @property
+    def false_rate(self) -> float:
+        """The false-accept rate; NaN when every query has a relevant item."""
+        return self.false_accepts / self.without_match if self.without_match else math.nan
+
+    @property
+    def true_rate(self) -> float:
+        """The share of queries with a relevant item for which something is called a match; NaN without such queries."""
+        return self.true_accepts / self.with_match if self.with_match else math.nan
+
+
 @dataclass(frozen=True, slots=True)
 class Display:
     """How queries and items look to people; ids alone say little.
@@ -41,12 +75,15 @@ class Display:
         query_thumbnail: A query's id to a picture of it, for queries that are pictures: the bytes of an image file
             or the path of one; None for none. Large pictures are made small; one that cannot be read is left out.
         item_thumbnail: The same for items.
+        result_text: A query's and an item's id to what is written beside that result, such as its confidence; None for
+            its score in the run.
     """
 
     query_title: Callable[[str], str] = _as_it_is
     item_title: Callable[[str], str] = _as_it_is
     query_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
     item_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
+    result_text: Callable[[str, str], str | None] = _no_text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +104,9 @@ class Report:
         no_match: System to its no-match curve.
         moments: System to its moments.
         ann: Name of an index to its recall.
+        accepts: System to how often something is called a match, rightly and wrongly.
+        asked: What was asked for, as JSON values, so that the same can be asked again.
+        skipped: What was left out, each with the reason.
         leading: The measure that picks failures and improvements.
         failures: How many failures are shown.
     """
@@ -84,6 +124,9 @@ class Report:
     no_match: Mapping[str, NoMatch] = field(default_factory=dict)
     moments: Mapping[str, MomentScores] = field(default_factory=dict)
     ann: Mapping[str, AnnRecall] = field(default_factory=dict)
+    accepts: Mapping[str, Accepts] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
     leading: Measure | None = None
     failures: int = 20
 
@@ -142,6 +185,11 @@ def p_value(p: float) -> str:
     if p < 0.001:
         return "< 0.001"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def share(some: int, of: int) -> str:
+    """A share of a few, with their number: "3 of 12 (25 %)"; a dash for none of none."""
+    return f"{some:,} of {of:,} ({some / of:.0%})".replace("%", " %") if of else "–"
 
 
 def title(measure: Measure) -> str:
