@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indexer.errors import (
+        CancelledError,
         DamagedMediaError,
         EmptyLibraryError,
         LibraryDamagedError,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
     from mmsearch.engine import Engine, Status
+    from mmsearch.evaluation.evaluator import evaluate
+    from mmsearch.evaluation.options import EvaluationOptions, EvaluationProgress
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Hit, Moment
@@ -46,7 +49,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "indexer.errors": (
-        *("DamagedMediaError", "EmptyLibraryError", "LibraryDamagedError", "LibraryError", "LibraryLockedError"),
+        *(
+            "CancelledError",
+            "DamagedMediaError",
+            "EmptyLibraryError",
+            "LibraryDamagedError",
+            "LibraryError",
+            "LibraryLockedError",
+        ),
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
@@ -54,6 +64,8 @@ _HOMES = {
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
     "mmsearch.engine": ("Engine", "Status"),
+    "mmsearch.evaluation.evaluator": ("evaluate",),
+    "mmsearch.evaluation.options": ("EvaluationOptions", "EvaluationProgress"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Hit", "Moment"),
@@ -61,12 +73,15 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "CancelledError",
     "DamagedMediaError",
     "DuplicateFile",
     "DuplicateGroup",
     "EmptyLibraryError",
     "Encoder",
     "Engine",
+    "EvaluationOptions",
+    "EvaluationProgress",
     "Failure",
     "Hit",
     "IndexOptions",
@@ -92,6 +107,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "default_library",
+    "evaluate",
 ]
 
 

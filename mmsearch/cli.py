@@ -1,8 +1,8 @@
 """The command line: parse, call, print. Only this module and those in commands/ print or exit.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
-found (or, for the gate of eval, a measure fell), 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
-in mmsearch, 130 interrupted.
+found (of eval: a measure fell), 2 the command cannot be done as given, 3 a problem with the library, the
+model or the system, 4 a bug in mmsearch, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import typer
 from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__, query_options
 from mmsearch.commands import eval as eval_command
+from mmsearch.commands.judging import ask_judged, find_judged, tell_quality
 from mmsearch.commands.signals import cancelled_by_signals as _cancelled_by_signals
 from mmsearch.commands.terminal import (
     BUG,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
-    epilog="Exit codes: 0 done or found, 1 nothing found or a measure fell, 2 cannot be done as given, 3 a problem with "
-    "the library, the model or the system, 4 a bug, 130 interrupted.",
+    epilog="Exit codes: 0 done or found, 1 nothing found or a measure fell, 2 cannot be done as given, 3 a problem "
+    "with the library, the model or the system, 4 a bug, 130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -187,6 +188,7 @@ def query(
     not_below: query_options.NotBelow = None,
     moments: query_options.Moments = False,
     no_words: query_options.NoWords = False,
+    qrels: query_options.QrelsFile = None,
     as_json: JsonOption = False,
     jsonl: options.JsonlOption = False,
     csv: options.CsvOption = False,
@@ -236,9 +238,18 @@ def query(
             moments=moments,
             words=not no_words,
         )
+        judged, quality = None, None
+        if qrels is not None:
+            judged, asked = find_judged(qrels, terms or [], asked)
         with _engine(library, model, create=False) as engine:
-            found = engine.query(asked)
-    _give(Results(asked.asked, found.hits, found.matches_well), wanted)
+            if judged is None:
+                found = engine.query(asked)
+            else:
+                found, quality = ask_judged(engine, judged, asked)
+    measured = None if quality is None else quality.to_json()
+    _give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
+    if quality is not None:
+        tell_quality(quality, wanted.format)
     if not found:
         if confident:
             _complain("nothing here stands out from chance; leave --confident out to see the nearest")

@@ -7,6 +7,14 @@
     evaluation = evaluate(run, qrels)
     print(evaluation["recall@10"], evaluation.interval("recall@10"))
 
+That is for runs that are there already. To make one, from judgements or a data set, with a library or some models:
+
+    from mmsearch import evaluate
+    from mmsearch.evaluation import load_dataset
+
+    report = evaluate("qrels.jsonl")
+    report = evaluate(load_dataset("clotho", "data/clotho"), ["fast", "mini"])
+
 The names below are loaded when they are first used, so that importing this package costs next to nothing.
 """
 
@@ -19,12 +27,14 @@ if TYPE_CHECKING:
     from mmsearch.evaluation.ann import AnnRecall, ann_recall
     from mmsearch.evaluation.comparison import Comparison, Difference, compare, compare_all
     from mmsearch.evaluation.curves import NoMatch, PrecisionRecall, Reliability, no_match, reliability
+    from mmsearch.evaluation.datasets import load_dataset, load_judgements
     from mmsearch.evaluation.dense import rank_scores, score_blocks
     from mmsearch.evaluation.gating import Gate, gate
     from mmsearch.evaluation.judgements import Qrels
     from mmsearch.evaluation.metrics import DEFAULT_MEASURES, Measure, parse_measure, parse_measures
     from mmsearch.evaluation.metrics.captions import CaptionScores, caption_scores
     from mmsearch.evaluation.metrics.moments import MomentScores, moment_scores
+    from mmsearch.evaluation.options import EvaluationOptions, EvaluationProgress
     from mmsearch.evaluation.placements import Placements, place
     from mmsearch.evaluation.results import Evaluation, Resampling, evaluate, evaluate_by_item, with_section
     from mmsearch.evaluation.run import Run
@@ -34,6 +44,7 @@ _HOMES = {
     "ann": ("AnnRecall", "ann_recall"),
     "comparison": ("Comparison", "Difference", "compare", "compare_all"),
     "curves": ("NoMatch", "PrecisionRecall", "Reliability", "no_match", "reliability"),
+    "datasets": ("load_dataset", "load_judgements"),
     "dense": ("rank_scores", "score_blocks"),
     "results": ("Evaluation", "Resampling", "evaluate", "evaluate_by_item", "with_section"),
     "gating": ("Gate", "gate"),
@@ -41,6 +52,7 @@ _HOMES = {
     "metrics": ("DEFAULT_MEASURES", "Measure", "parse_measure", "parse_measures"),
     "metrics.captions": ("CaptionScores", "caption_scores"),
     "metrics.moments": ("MomentScores", "moment_scores"),
+    "options": ("EvaluationOptions", "EvaluationProgress"),
     "placements": ("Placements", "place"),
     "run": ("Run",),
     "trec": ("read_qrels", "read_run", "write_qrels", "write_run"),
@@ -54,6 +66,8 @@ __all__ = [
     "Comparison",
     "Difference",
     "Evaluation",
+    "EvaluationOptions",
+    "EvaluationProgress",
     "Gate",
     "Measure",
     "MomentScores",
@@ -71,6 +85,8 @@ __all__ = [
     "evaluate",
     "evaluate_by_item",
     "gate",
+    "load_dataset",
+    "load_judgements",
     "moment_scores",
     "no_match",
     "parse_measure",

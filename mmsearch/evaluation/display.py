@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 from indexer.names import CHANNELS, Kind
@@ -34,9 +35,6 @@ def display_of(
     queries = {prefix + query.id: query for prefix, case in cases for query in case.queries}
     texts = {item.id: item.text for _, case in cases for item in case.gallery if item.text is not None}
     folder = _common([item for item in kinds if item not in texts])
-    first: dict[str, float] = {}
-    for (_, item), start in starts.items():
-        first.setdefault(item, start)
 
     def item_title(id: str) -> str:
         if id in texts:
@@ -45,7 +43,10 @@ def display_of(
         return os.path.relpath(id, folder) if folder and os.path.isabs(id) else id
 
     def item_picture(id: str) -> bytes | None:
-        return None if id in texts else picture(id, kinds.get(id), first.get(id, 0.0))
+        return None if id in texts else picture(id, kinds.get(id), 0.0)
+
+    def result_picture(query: str, item: str) -> bytes | None:
+        return None if item in texts else picture(item, kinds.get(item), starts.get((query, item), 0.0))
 
     def query_picture(id: str) -> bytes | None:
         files = queries[id].files if id in queries else ()
@@ -62,6 +63,7 @@ def display_of(
         query_thumbnail=query_picture,
         item_thumbnail=item_picture,
         result_text=result_text,
+        result_thumbnail=result_picture,
     )
 
 
@@ -76,6 +78,7 @@ def query_title(query: EvaluationQuery) -> str:
     return " ".join(parts)
 
 
+@lru_cache(maxsize=256)
 def picture(path: str, kind: str | None, start: float) -> bytes | None:
     """A small picture of a file: itself, a frame, or a waveform, as PNG; None for a text and what is no file."""
     from mmsearch.output.thumbnails import thumbnail

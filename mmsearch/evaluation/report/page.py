@@ -250,12 +250,16 @@ def _failures(report: Report) -> list[dict[str, Any]]:
     run = report.runs.get(first.name)
     if run is None or report.qrels is None:
         return []
-    queries, items = Thumbnails(report.display.query_thumbnail), Thumbnails(report.display.item_thumbnail)
+    queries = Thumbnails(report.display.query_thumbnail)
+    of_result, of_item = report.display.result_thumbnail, report.display.item_thumbnail
+    items = Thumbnails((lambda key: of_item(key[1])) if of_result is None else (lambda key: of_result(*key)))
     picked = pick_failures(first, run, report.qrels, report.lead, report.failures)
     return [_shown_failure(failure, report, queries, items) for failure in picked]
 
 
-def _shown_failure(failure: Failure, report: Report, queries: Thumbnails, items: Thumbnails) -> dict[str, Any]:
+def _shown_failure(
+    failure: Failure, report: Report, queries: Thumbnails[str], items: Thumbnails[tuple[str, str]]
+) -> dict[str, Any]:
     return {
         "title": plain(report.display.query_title(failure.query)),
         "picture": queries.uri(failure.query),
@@ -267,13 +271,15 @@ def _shown_failure(failure: Failure, report: Report, queries: Thumbnails, items:
     }
 
 
-def _shown_item(item: ShownItem, failure: Failure, report: Report, items: Thumbnails) -> dict[str, Any]:
+def _shown_item(
+    item: ShownItem, failure: Failure, report: Report, items: Thumbnails[tuple[str, str]]
+) -> dict[str, Any]:
     name, depth = plain(report.display.item_title(item.id)), failure.depth
     text = None if item.rank is None else report.display.result_text(failure.query, item.id)
     return {
         "title": name,
         "letter": name.rpartition(".")[2][:4] if "." in name else name[:1],
-        "picture": items.uri(item.id),
+        "picture": items.uri((failure.query, item.id)),
         "rank": f"{item.rank:,}." if item.rank is not None else f"not in first {depth:,}" if depth else "not found",
         "score": plain(text) if text is not None else f"{item.score:.3f}" if item.score is not None else "",
         "right": item.grade >= 1,

@@ -6,25 +6,28 @@ import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
 
 SIDE = 192  # pixels of the longer side: sharp at 96 on a screen of double density
 _LARGEST = 64 * 1024 * 1024  # bytes of a file that is opened at all
 
 
-class Thumbnails:
+class Thumbnails(Generic[K]):
     """Pictures as data URIs, each made once."""
 
-    def __init__(self, source: Callable[[str], bytes | Path | None]) -> None:
+    def __init__(self, source: Callable[[K], bytes | Path | None]) -> None:
         self._source = source
-        self._made: dict[str, str | None] = {}
+        self._made: dict[K, str | None] = {}
 
-    def uri(self, id: str) -> str | None:
+    def uri(self, id: K) -> str | None:
         """The picture as `data:image/jpeg;base64,...`; None if there is none, or none that can be read."""
         if id not in self._made:
             self._made[id] = self._make(id)
         return self._made[id]
 
-    def _make(self, id: str) -> str | None:
+    def _make(self, id: K) -> str | None:
         # One bad picture must not cost a report, whatever is wrong with it or with its source.
         try:
             source = self._source(id)

@@ -77,6 +77,8 @@ class Display:
         item_thumbnail: The same for items.
         result_text: A query's and an item's id to what is written beside that result, such as its confidence; None for
             its score in the run.
+        result_thumbnail: A query's and an item's id to a picture of the item as that query found it, such as the frame
+            of a video at the moment that was found; without it, the item's.
     """
 
     query_title: Callable[[str], str] = _as_it_is
@@ -84,6 +86,7 @@ class Display:
     query_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
     item_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
     result_text: Callable[[str, str], str | None] = _no_text
+    result_thumbnail: Callable[[str, str], bytes | Path | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
