@@ -2,6 +2,7 @@
 
     MmsearchError
     ├── UsageError                what was asked cannot be done as asked
+    ├── CancelledError            whoever asked for it has stopped it
     ├── LibraryError              something about the library on disk
     │   ├── LibraryNotFoundError      there is none at that place
     │   ├── EmptyLibraryError         nothing has been indexed in it yet
@@ -29,6 +30,10 @@ class MmsearchError(Exception):
 
 class UsageError(MmsearchError):
     """What was asked cannot be done as asked."""
+
+
+class CancelledError(MmsearchError):
+    """Stopped by whoever asked for it, before there was a result."""
 
 
 class LibraryError(MmsearchError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indexer.errors import (
+        CancelledError,
         DamagedMediaError,
         EmptyLibraryError,
         LibraryDamagedError,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
     from mmsearch.encoders.events import Fetching, ModelNotice
     from mmsearch.engine import Engine
+    from mmsearch.evaluation.evaluator import evaluate
+    from mmsearch.evaluation.options import EvaluationOptions, EvaluationProgress
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Answer, Hit, Moment
@@ -50,7 +53,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "indexer.errors": (
-        *("DamagedMediaError", "EmptyLibraryError", "LibraryDamagedError", "LibraryError", "LibraryLockedError"),
+        *(
+            "CancelledError",
+            "DamagedMediaError",
+            "EmptyLibraryError",
+            "LibraryDamagedError",
+            "LibraryError",
+            "LibraryLockedError",
+        ),
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
@@ -60,6 +70,8 @@ _HOMES = {
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
     "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
     "mmsearch.engine": ("Engine",),
+    "mmsearch.evaluation.evaluator": ("evaluate",),
+    "mmsearch.evaluation.options": ("EvaluationOptions", "EvaluationProgress"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Answer", "Hit", "Moment"),
@@ -70,12 +82,15 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Answer",
+    "CancelledError",
     "DamagedMediaError",
     "DuplicateFile",
     "DuplicateGroup",
     "EmptyLibraryError",
     "Encoder",
     "Engine",
+    "EvaluationOptions",
+    "EvaluationProgress",
     "Failure",
     "Fetching",
     "Hit",
@@ -105,6 +120,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "default_library",
+    "evaluate",
 ]
 
 

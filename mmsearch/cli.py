@@ -1,8 +1,8 @@
 """The command line: parse, call, print. Only this module and those in commands/ print or exit.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
-found, 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
-in mmsearch, 130 interrupted.
+found (of eval: a measure fell), 2 the command cannot be done as given, 3 a problem with the library, the
+model or the system, 4 a bug in mmsearch, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__
 from mmsearch.commands import asking
+from mmsearch.commands import eval as eval_command
 from mmsearch.commands import models as models_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
+from mmsearch.commands.signals import cancelled_by_signals as _cancelled_by_signals
 from mmsearch.commands.terminal import (
     BUG,
     FOUND,
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
-    epilog="Exit codes: 0 done or found, 1 nothing found, 2 cannot be done as given, 3 a problem with the library, "
-    "the model or the system, 4 a bug, 130 interrupted.",
+    epilog="Exit codes: 0 done or found, 1 nothing found or a measure fell, 2 cannot be done as given, 3 a problem "
+    "with the library, the model or the system, 4 a bug, 130 interrupted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -169,6 +168,7 @@ def index(
 
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
+app.command("eval")(eval_command.evaluate)
 app.add_typer(models_command.app, name="models")
 
 
@@ -276,25 +276,3 @@ def _loaded(engine: Engine) -> Engine:
         engine.close()
         raise
     return engine
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) ends a run cleanly; the second ends it at once."""
-    cancel = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_signal(_number: int, _frame: Any) -> None:
-        cancel.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        print(file=sys.stderr)
-        _complain("finishing what is in hand; press Ctrl-C again to stop at once")
-
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield cancel
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

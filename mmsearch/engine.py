@@ -278,7 +278,13 @@ class Engine:
     # --- asking ---
 
     def query(
-        self, query: str | Query, k: int = 10, *, kinds: Sequence[Kind] = (), within: Sequence[str] = ()
+        self,
+        query: str | Query,
+        k: int = 10,
+        *,
+        kinds: Sequence[Kind] = (),
+        within: Sequence[str] = (),
+        fold: bool = True,
     ) -> Answer:
         """The files that answer best, each with its best moments, best first.
 
@@ -287,6 +293,7 @@ class Engine:
             k: how many files at most.
             kinds: kinds of file that may answer; any when empty.
             within: folders that they may lie in; any when empty.
+            fold: whether a file that shows nearly the same as a better one is put under that one.
 
         Raises:
             UsageError: the query is empty or too long, a file in it cannot be read, the model has no tower for it,
@@ -295,7 +302,7 @@ class Engine:
         """
         if isinstance(query, str):
             query = Query.of_text(query, k=k, kinds=kinds, within=within)
-        return self._ask(query, hidden=False)
+        return self._ask(query, hidden=False, fold=fold)
 
     def similar(self, path: str | os.PathLike[str], k: int = 10, **how: Any) -> Answer:
         """The files that are most like one, which is left out itself. One that is in the library costs no encoding.
@@ -311,7 +318,7 @@ class Engine:
         """
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
 
-    def _ask(self, query: Query, *, hidden: bool) -> Answer:
+    def _ask(self, query: Query, *, hidden: bool, fold: bool = True) -> Answer:
         """Put a query to the library; `hidden` leaves the files out that it asks with."""
         generation = self._library.store.generation()
         if generation is None or self._library.store.is_empty(generation[0]):
@@ -335,7 +342,7 @@ class Engine:
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
         words = find_literally(self._library.store, generation_id, query, wanted)
-        return search(self._library, generation_id, plan, wanted, words=words, hidden=own)
+        return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
 
     def _read(self, term: Term, bridge: Bridge | None) -> Reading:
         encoder = Shared(self.encoder, self._encoding)

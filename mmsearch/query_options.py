@@ -89,6 +89,16 @@ NotBelow = Annotated[
 Moments = Annotated[bool, typer.Option("--moments", help="List moments as results of their own.")]
 NoWords = Annotated[bool, typer.Option("--no-words", help="Search by meaning only, not by the words themselves.")]
 
+QrelsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--qrels",
+        metavar="FILE",
+        help="Show precision, recall and F1, by the judgements of this query in here; TERMS may be its id.",
+        show_default=False,
+    ),
+]
+
 
 @contextmanager
 def standard_input() -> Iterator[StandardInput]:

@@ -95,7 +95,9 @@ class Candidate:
     rows: list[tuple[Scored, int]] = field(default_factory=list)
 
 
-def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile], plan: Plan) -> list[Hit]:
+def hits_of(
+    candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile], plan: Plan, *, fold: bool = True
+) -> list[Hit]:
     """Rank contents, best first, as many as the query asks for.
 
     What holds a quoted phrase, or is named as was typed, comes first. Ties are broken by path, and within a file by
@@ -105,6 +107,7 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         candidates: contents with their scored segments.
         files: which of them are on disk, and where.
         plan: the query, and how its scores are to be read.
+        fold: whether what shows the same as a better one is put under that one; moments never are.
     """
     ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
     for content, candidate in candidates.items():
@@ -117,7 +120,10 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
             rank = -round(key / plan.tie)
             ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
-    hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
+    if fold and not plan.query.moments:
+        hits = _folded([(hit, look) for _, hit, look in ranked])
+    else:
+        hits = [hit for _, hit, _ in ranked]
     if plan.query.confident:
         hits = [hit for hit in hits if hit.matches_well]
     return hits[: plan.query.k]

@@ -34,6 +34,7 @@ def search(
     *,
     words: Mapping[int, Words] | None = None,
     hidden: frozenset[int] = frozenset(),
+    fold: bool = True,
 ) -> Answer:
     """The files that answer best, best first.
 
@@ -44,6 +45,7 @@ def search(
         wanted: its filters, as the store takes them.
         words: what was found by words, by content.
         hidden: contents that may not answer, such as the one that is asked with.
+        fold: whether near-identical files are put under the best of them.
     """
     words = words or {}
     count = plan.query.k + len(hidden)
@@ -59,7 +61,7 @@ def search(
         candidates = _candidates(
             plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
         )
-        hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+        hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
         count *= 2  # near-identical files were folded together

@@ -24,6 +24,7 @@ LIGHT = [
     "mmsearch/cli.py",
     "mmsearch/commands/__init__.py",
     "mmsearch/commands/models.py",
+    "mmsearch/commands/eval.py",
     "mmsearch/commands/terminal.py",
     "mmsearch/encoders/__init__.py",
     "mmsearch/encoders/hub.py",

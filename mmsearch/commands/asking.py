@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmsearch import query_options
+from mmsearch.commands.judging import ask_judged, find_judged, tell_quality
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.terminal import NOTHING, complain, print_json, print_lines
 from mmsearch.output import options
@@ -39,6 +40,7 @@ def query(
     not_below: query_options.NotBelow = None,
     moments: query_options.Moments = False,
     no_words: query_options.NoWords = False,
+    qrels: query_options.QrelsFile = None,
     as_json: options.JsonOption = False,
     jsonl: options.JsonlOption = False,
     csv: options.CsvOption = False,
@@ -88,10 +90,19 @@ def query(
             moments=moments,
             words=not no_words,
         )
+        judged, quality = None, None
+        if qrels is not None:
+            judged, asked = find_judged(qrels, terms or [], asked)
         with open_engine(library, model, create=False) as engine:
-            found = engine.query(asked)
+            if judged is None:
+                found = engine.query(asked)
+            else:
+                found, quality = ask_judged(engine, judged, asked)
             advice = engine.missing_bridge(asked)
-    _give(Results(asked.asked, found.hits, found.matches_well), wanted)
+    measured = None if quality is None else quality.to_json()
+    _give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
+    if quality is not None:
+        tell_quality(quality, wanted.format)
     if advice:
         complain(advice)
     _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice))

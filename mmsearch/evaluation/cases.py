@@ -168,6 +168,11 @@ class EvaluationSet:
         return " ".join(part for part in (self.name, self.split, self.direction) if part)
 
     @property
+    def has_texts(self) -> bool:
+        """Whether what can be found are texts that are no files."""
+        return any(item.text is not None for item in self.gallery)
+
+    @property
     def judgements(self) -> dict[str, dict[str, int]]:
         """Grades by item, by query: what metrics are computed from."""
         return {query.id: dict(query.relevant) for query in self.queries}

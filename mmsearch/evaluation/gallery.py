@@ -80,6 +80,7 @@ def gallery_library(
     *,
     folder: Path | None = None,
     options: IndexOptions | None = None,
+    prune: bool = True,
     on_progress: Callable[[Progress], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> GalleryLibrary:
@@ -90,6 +91,8 @@ def gallery_library(
         encoder: the model.
         folder: what holds all of these libraries; one in the cache directory when None.
         options: how to index; `wait` is always set.
+        prune: whether files that are not in the gallery are forgotten. Where a set asks with some of the files that
+            another one searches, they are one library, and neither should undo the other's work.
         on_progress: called from this thread, ten times a second at most.
         cancel: set it from anywhere to end the run cleanly; the report then says `interrupted`, and what is done stays.
 
@@ -111,7 +114,7 @@ def gallery_library(
         with library.writing(wait=True, cancel=cancel):
             chosen = _place(library, paths)
             report = run(library, encoder, _targets(library, chosen), options, on_progress=on_progress, cancel=cancel)
-            if not report.interrupted:
+            if not report.interrupted and prune:
                 _remove_others(library, chosen)
             return GalleryLibrary(library.path, report, tuple(_unusable(library, chosen, case.channels)))
     finally:

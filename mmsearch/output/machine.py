@@ -30,6 +30,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "query": results.query,
         "matches_well": results.matches_well,
         "hits": [hit_as_json(hit) for hit in results.hits],
+        **({} if results.quality is None else {"quality": results.quality}),
     }
 
 

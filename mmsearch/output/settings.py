@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from indexer.errors import UsageError
 
@@ -20,11 +20,15 @@ SHEET_MARK = "mmsearch contact sheet"
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The answer to one query. `matches_well`: whether anything stands out from chance; None: not known."""
+    """The answer to one query. `matches_well`: whether anything stands out from chance; None: not known.
+
+    `quality`: where the query was judged, how good the answer is, as JSON values.
+    """
 
     query: str
     hits: tuple[Hit, ...]
     matches_well: bool | None = None
+    quality: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_public_names_are_these_and_each_of_them_is_there():
     assert sorted(mmsearch.__all__) == [
+        "CancelledError",
         "DamagedMediaError",
         "DuplicateFile",
         "DuplicateGroup",
         "EmptyLibraryError",
         "Encoder",
         "Engine",
+        "EvaluationOptions",
+        "EvaluationProgress",
         "Failure",
         "Fetching",
         "Hit",
@@ -50,6 +53,7 @@ def test_the_public_names_are_these_and_each_of_them_is_there():
         "WeightsError",
         "__version__",
         "default_library",
+        "evaluate",
     ]
     for name in mmsearch.__all__:
         assert getattr(mmsearch, name) is not None
