@@ -252,7 +252,9 @@ def _failures(report: Report) -> list[dict[str, Any]]:
         return []
     queries = Thumbnails(report.display.query_thumbnail)
     of_result, of_item = report.display.result_thumbnail, report.display.item_thumbnail
-    items = Thumbnails((lambda key: of_item(key[1])) if of_result is None else (lambda key: of_result(*key)))
+    items: Thumbnails[tuple[str, str]] = Thumbnails(
+        (lambda key: of_item(key[1])) if of_result is None else (lambda key: of_result(*key))
+    )
     picked = pick_failures(first, run, report.qrels, report.lead, report.failures)
     return [_shown_failure(failure, report, queries, items) for failure in picked]
 
