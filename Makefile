@@ -44,7 +44,9 @@ demo: $(INSTALLED) ## install, index the media in examples/, and search them
 	@echo
 	$(MMSEARCH) query "a cat" -k 3
 	@echo
-	$(MMSEARCH) query "do I need an umbrella tonight?" -k 3
+	$(MMSEARCH) query "will it rain tonight" -k 3
+	@echo
+	$(MMSEARCH) query "a submarine race" -k 3
 
 .PHONY: test
 test: $(INSTALLED_DEV) ## run the tests
