@@ -284,7 +284,11 @@ def _cosines(approaches: Sequence[Approach | None], vectors: Vectors) -> Scores:
 
 
 def distances(route: Route, norms: Vectors, cosine: Scores) -> Scores:
-    """Euclidean distances between the vectors as their towers gave them: (n,) float64.
+    """Euclidean distances between the vectors as their towers gave them, over the query's own length: (n,) float64.
+
+    Within a channel this ranks as the distances themselves do. Lengths of different towers have nothing to do with each
+    other: without the division, all documents of a tower that gives length 1 would lie nearer than any picture of one
+    that gives length 10.
 
     Args:
         route: the query.
@@ -293,5 +297,5 @@ def distances(route: Route, norms: Vectors, cosine: Scores) -> Scores:
     """
     there = [approach.norm for approach in route.positive if approach is not None]
     length = float(np.mean(there))
-    norms = norms.astype(np.float64)
-    return np.asarray(np.sqrt(np.maximum(norms**2 + length**2 - 2 * norms * length * cosine, 0.0)))
+    ratio = norms.astype(np.float64) / length
+    return np.asarray(np.sqrt(np.maximum(ratio**2 + 1 - 2 * ratio * cosine, 0.0)))

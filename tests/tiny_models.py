@@ -40,6 +40,8 @@ class TinyOpenClip:
         torch.manual_seed(seed)
         kwargs = copy.deepcopy(config)
         kind = open_clip.CustomTextCLIP if kwargs.pop("custom_text", False) else open_clip.CLIP
+        if "multimodal_cfg" in kwargs:
+            kind = open_clip.CoCa
         made = kind(**kwargs)
         # As it comes, a random network gives any two inputs almost the same vector: larger weights tell them apart.
         with torch.no_grad():

@@ -155,7 +155,7 @@ class ClapAudioTower:
         return decibels
 
     def encode(self, prepared: Sequence[Spectrogram]) -> Vectors:
-        """Vectors of spectrograms: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of spectrograms: (len(prepared), dim) float32, of any length."""
         chunks = []
         for start in range(0, len(prepared), CHUNK):
             features = np.stack(prepared[start : start + CHUNK])[:, None]

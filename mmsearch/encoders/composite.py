@@ -89,7 +89,7 @@ class CompositeEncoder:
         return encoder.prepare(sample)
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, each row of length 1."""
+        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, of any length."""
         return self._tower(tower).encode(prepared)
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:

@@ -101,7 +101,7 @@ def batch_size(usual: int) -> int:
 def run(
     forward: Forward, chunks: Sequence[Any], prepare: Callable[[Any], Inputs], dtype: torch.dtype, dim: int
 ) -> Vectors:
-    """Vectors of chunks of inputs: (inputs, width) float32, each row of length 1, in order.
+    """Vectors of chunks of inputs: (inputs, width) float32, in order, of the lengths that the network gives them.
 
     Args:
         forward: from tensors by name, on the device and without gradients, to (n, width) features.
@@ -113,7 +113,7 @@ def run(
     if not chunks:
         return np.empty((0, dim), np.float32)
     if device() == CPU:
-        parts = map_with_torch(lambda chunk: _unit(forward(_tensors(prepare(chunk), dtype))), chunks)
+        parts = map_with_torch(lambda chunk: _float32(forward(_tensors(prepare(chunk), dtype))), chunks)
         return np.concatenate(parts)
     return on_card(forward, map_in_order(prepare, chunks), dtype, device())
 
@@ -138,7 +138,7 @@ def on_card(forward: Forward, chunks: Iterator[Inputs], dtype: torch.dtype, wher
         for batch in _batches(chunks, where):
             features += _forward_all(forward, batch, dtype, where)
         # Only here is anything waited for.
-        return np.concatenate([_unit(part) for part in features])
+        return np.concatenate([_float32(part) for part in features])
 
 
 def _forward_all(forward: Forward, batch: Inputs, dtype: torch.dtype, where: str) -> list[torch.Tensor]:
@@ -208,11 +208,9 @@ def _tensors(inputs: Inputs, dtype: torch.dtype, where: str = CPU) -> dict[str, 
     return {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
-def _unit(features: torch.Tensor) -> Vectors:
-    """Rows of length 1, float32, whatever the type of the features: (n, width)."""
-    from torch.nn import functional
-
-    vectors: Vectors = functional.normalize(features.float(), dim=-1).cpu().numpy()
+def _float32(features: torch.Tensor) -> Vectors:
+    """Features as they are, whatever their type: (n, width) float32."""
+    vectors: Vectors = features.float().cpu().numpy()
     return vectors
 
 

@@ -195,7 +195,7 @@ class GemmaImageTower:
         return (self._picture if sample.start_seconds is None else self._frame).prepare(sample.pixels)
 
     def encode(self, prepared: Sequence[Picture]) -> Vectors:
-        """Vectors of prepared pictures: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared pictures: (len(prepared), dim) float32, of any length."""
         return self._network.encode(
             [
                 {
@@ -240,7 +240,7 @@ class GemmaAudioTower:
         return self._features.prepare(sample, round(WINDOW_SECONDS * self.sample_rate))
 
     def encode(self, prepared: Sequence[Features]) -> Vectors:
-        """Vectors of prepared windows: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared windows: (len(prepared), dim) float32, of any length."""
         return self._network.encode(
             [
                 {

@@ -28,7 +28,7 @@ class GemmaNetwork(Network):
         self._loading = threading.Lock()
 
     def encode(self, chunks: Sequence[Mapping[str, NDArray[Any]]]) -> Vectors:
-        """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of length 1."""
+        """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of any length."""
         for needed, part, tower, embedder in self._PARTS:
             if any(needed in chunk for chunk in chunks):
                 self._attach(part, tower, embedder)

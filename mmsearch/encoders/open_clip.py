@@ -76,14 +76,14 @@ class OpenClipImageTower:
         return self._model.source.preprocess(sample.pixels)
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Vectors:
-        """Vectors of prepared pictures: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared pictures: (len(prepared), dim) float32, of any length."""
         # Few pictures are shared out, so that no core waits for another.
         step = max(1, min(CHUNK, -(-len(prepared) // available_cores())))
         chunks = [prepared[start : start + step] for start in range(0, len(prepared), step)]
         network = self._model.network
         preprocess = self._model.source.preprocess
         vectors = devices.run(
-            lambda inputs: network.encode_image(inputs["pictures"]),
+            lambda inputs: network.encode_image(inputs["pictures"], normalize=False),  # CoCa's would if not told
             chunks,
             lambda chunk: {"pictures": normalise(np.stack(chunk), preprocess.mean, preprocess.std)},
             self._model.dtype,
@@ -139,10 +139,10 @@ class OpenClipTextTower:
         return ids
 
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
-        """Vectors of token ids: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of token ids: (len(prepared), dim) float32, of any length."""
         network = self._model.network
         vectors = devices.run(
-            lambda inputs: network.encode_text(inputs["ids"]),
+            lambda inputs: network.encode_text(inputs["ids"], normalize=False),
             prepared,
             lambda ids: {"ids": ids[None]},
             self._model.dtype,

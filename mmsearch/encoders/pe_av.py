@@ -111,7 +111,7 @@ class PeImageTower:
         return self._processor.resize_and_crop(sample.pixels)
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Vectors:
-        """Vectors of prepared pictures: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared pictures: (len(prepared), dim) float32, of any length."""
         starts = range(0, len(prepared), CHUNK)
         return self._network.encode(
             [
@@ -162,7 +162,7 @@ class PeAudioTower:
         return np.pad(sample.waveform, (0, -len(sample.waveform) % self._hop_length), mode="reflect")
 
     def encode(self, prepared: Sequence[NDArray[np.float32]]) -> Vectors:
-        """Vectors of prepared windows: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared windows: (len(prepared), dim) float32, of any length."""
         return self._network.encode([{"input_values": waveform[None, None]} for waveform in prepared])
 
 

@@ -29,7 +29,7 @@ class _Part:
 
 
 class PeNetwork(Network):
-    """One part of the model. `run`: given the part and its inputs, makes the vectors, not yet of length 1."""
+    """One part of the model. `run`: given the part and its inputs, makes the vectors."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ class Tower(Protocol):
         """Bring a sample of the tower's modality to its input, small enough to queue."""
 
     def encode(self, prepared: Sequence[Any]) -> Vectors:
-        """Encode what `prepare` gave: (len(prepared), dim) float32, each row of length 1."""
+        """Encode what `prepare` gave: (len(prepared), dim) float32, of any length."""
 
 
 class ImageTower(Tower, Protocol):

@@ -158,7 +158,7 @@ class ClipImageTower:
         return self._processor.resize_and_crop(sample.pixels)
 
     def encode(self, prepared: Sequence[NDArray[np.uint8]]) -> Vectors:
-        """Vectors of prepared pictures: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of prepared pictures: (len(prepared), dim) float32, of any length."""
         starts = range(0, len(prepared), CHUNK)
         return self._half.encode(
             [{"pixel_values": self._processor.normalise(np.stack(prepared[start : start + CHUNK]))} for start in starts]

@@ -64,7 +64,7 @@ class Network:
         self.dim = dim
 
     def encode(self, chunks: Sequence[Mapping[str, NDArray[Any]]]) -> Vectors:
-        """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of length 1.
+        """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of any length.
 
         How they go through the model: see `mmsearch.encoders.devices`.
         """
@@ -94,7 +94,7 @@ class Network:
         raise NotImplementedError
 
     def _features(self, model: Any, tensors: dict[str, Any]) -> Any:
-        """The tensor of vectors, not yet of length 1: (inputs, dim)."""
+        """The tensor of vectors: (inputs, dim)."""
         raise NotImplementedError
 
 
@@ -264,7 +264,7 @@ class TransformersTextTower:
         return {"split_special_tokens": True} if self._prompt else {}
 
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
-        """Vectors of token ids: (len(prepared), dim) float32, each row of length 1."""
+        """Vectors of token ids: (len(prepared), dim) float32, of any length."""
         rows_of: dict[int, list[int]] = {}
         for row, ids in enumerate(prepared):
             rows_of.setdefault(len(ids), []).append(row)

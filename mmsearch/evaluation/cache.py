@@ -319,7 +319,7 @@ class CachedEncoder:
 
 
 def encode_texts(encoder: Encoder, tower: TowerSpec, texts: Sequence[str], *, batch_size: int = 64) -> Vectors:
-    """Texts through one tower: (len(texts), tower.dim) float32. Equal texts are encoded once.
+    """Texts through one tower: (len(texts), tower.dim) float32, of any length. Equal texts are encoded once.
 
     This is how captions become a gallery: pictures are asked with, and the captions are brought into the pictures'
     space by the tower that queries go through.

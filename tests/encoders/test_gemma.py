@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparing import assert_raw, assert_same, cosines, lowest_cosine
 from PIL import Image
 
 from indexer.errors import ModelError, ModelMismatchError, UsageError, WeightsError
 from indexer.types import AudioSample, ImageSample, ModelSpec, TextSample, TowerSpec
+from indexer.vectors import lengths, unit
 from mmsearch import Engine
 from mmsearch.encoders import are_different, canonical_name, load_encoder
 from mmsearch.encoders.gemma import PROMPTS, gemma_towers, parse_source
@@ -164,8 +166,7 @@ class Upstream:
         with torch.inference_mode():
             tokens = self.model(**inputs).last_hidden_state
         mask = inputs["attention_mask"].unsqueeze(-1)
-        pooled = (tokens * mask).sum(dim=1) / mask.sum(dim=1)
-        return torch.nn.functional.normalize(pooled, dim=-1).numpy()
+        return ((tokens * mask).sum(dim=1) / mask.sum(dim=1)).numpy()
 
 
 def encode(tower: Any, samples: list[Any]) -> np.ndarray:
@@ -177,10 +178,10 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def same(ours: np.ndarray, upstream: np.ndarray) -> None:
-    np.testing.assert_allclose(ours, upstream, rtol=0, atol=2e-5)
-    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    assert_same(ours, upstream, 2e-5)
+    assert_raw(ours)
     # The comparison would mean little if all vectors were alike.
-    assert np.min(ours @ ours.T) < 0.99
+    assert cosines(ours, ours).min() < 0.99
 
 
 # --- the vectors ---
@@ -206,9 +207,9 @@ def test_pictures_are_upstreams_with_torchvision_but_for_rounding(folder):
     tower, samples = gemma_towers(str(folder), precision="float32").visual, pictures()
     prompts = [PROMPTS["document"] + "<|image|>"] * len(samples)
     upstream = Upstream(folder)(prompts, images=[[Image.fromarray(sample.pixels)] for sample in samples])
-    assert np.min(np.sum(encode(tower, samples) * upstream, axis=1)) > 0.999
+    assert lowest_cosine(encode(tower, samples), upstream) > 0.999
     # One that needs no resizing is the same to the bit.
-    np.testing.assert_allclose(encode(tower, samples[-1:]), upstream[-1:], atol=2e-5)
+    assert_same(encode(tower, samples[-1:]), upstream[-1:], 2e-5)
 
 
 def test_a_frame_is_upstreams_video_of_one_frame(folder):
@@ -218,13 +219,13 @@ def test_a_frame_is_upstreams_video_of_one_frame(folder):
     videos = [sample.pixels[None] for sample in samples]
     upstream = Upstream(folder)(prompts, videos=videos, do_sample_frames=False)
     ours = encode(tower, samples)
-    assert np.min(np.sum(ours * upstream, axis=1)) > 0.999
+    assert lowest_cosine(ours, upstream) > 0.999
     fits = PictureSettings(PATCH, 3, 70, Image.Resampling.BICUBIC, 1 / 255)
     height, width = fits.size(90, 120)
     sized = ImageSample(np.array(Image.fromarray(samples[0].pixels).resize((width, height))), 1.0, 2.0)
     exact = Upstream(folder)(prompts[:1], videos=[sized.pixels[None]], do_sample_frames=False)
-    np.testing.assert_allclose(encode(tower, [sized]), exact, atol=2e-5)
-    assert not np.allclose(ours, encode(tower, pictures()), atol=1e-3)
+    assert_same(encode(tower, [sized]), exact, 2e-5)
+    assert not np.allclose(unit(ours)[0], unit(encode(tower, pictures()))[0], atol=1e-3)
 
 
 def test_sounds_are_upstreams(folder):
@@ -247,8 +248,8 @@ def test_sentence_transformers_gives_the_same(folder):
     towers = gemma_towers(f"{folder}:dim=256", precision="float32")
     samples = [TextSample(text) for text in TEXTS]
     cut = {"truncate_dim": 256, "normalize_embeddings": True}
-    np.testing.assert_allclose(encode(towers.queries[0], samples), model.encode_query(TEXTS, **cut), atol=2e-5)
-    np.testing.assert_allclose(encode(towers.documents, samples), model.encode_document(TEXTS, **cut), atol=2e-5)
+    assert_same(unit(encode(towers.queries[0], samples))[0], model.encode_query(TEXTS, **cut), 2e-5)
+    assert_same(unit(encode(towers.documents, samples))[0], model.encode_document(TEXTS, **cut), 2e-5)
 
 
 def test_prepared_pictures_are_upstreams_patches(folder):
@@ -291,9 +292,9 @@ def test_a_vector_depends_neither_on_neighbours_nor_on_order(folder):
         prepared = [tower.prepare(sample) for sample in samples]
         alone = np.concatenate([tower.encode([one]) for one in prepared])
         order = np.random.default_rng(1).permutation(len(prepared))
-        np.testing.assert_allclose(tower.encode(prepared), alone, atol=1e-5)
-        np.testing.assert_allclose(tower.encode([prepared[row] for row in order]), alone[order], atol=1e-5)
-        np.testing.assert_allclose(tower.encode(prepared[:3]), alone[:3], atol=1e-5)
+        assert_same(tower.encode(prepared), alone, 1e-5)
+        assert_same(tower.encode([prepared[row] for row in order]), alone[order], 1e-5)
+        assert_same(tower.encode(prepared[:3]), alone[:3], 1e-5)
         assert tower.encode([]).shape == (0, 768)
 
 
@@ -307,7 +308,8 @@ def test_bfloat16_agrees_with_float32(folder):
         (exact.documents, rough.documents, texts),
         (exact.queries[0], rough.queries[0], texts),
     ):
-        assert np.min(np.sum(encode(whole, samples) * encode(half, samples), axis=1)) > 0.999
+        assert lowest_cosine(encode(whole, samples), encode(half, samples)) > 0.999
+        np.testing.assert_allclose(lengths(encode(half, samples)), lengths(encode(whole, samples)), rtol=0.02)
         assert (whole.precision, half.precision) == ("float32", "bfloat16")
         assert whole.fingerprint != half.fingerprint
 
@@ -326,18 +328,15 @@ def test_float16_is_refused_with_the_reason(folder, monkeypatch, name):
 
 
 @pytest.mark.parametrize("dim", [512, 256, 128])
-def test_vectors_are_cut_and_brought_to_length_1_again(folder, dim):
-    whole, short = gemma_towers(str(folder), precision="float32"), gemma_towers(f"{folder}:dim={dim}")
+def test_short_vectors_are_the_first_numbers_of_long_ones(folder, dim):
+    whole, short = (gemma_towers(name, precision="float32") for name in (str(folder), f"{folder}:dim={dim}"))
     for long, cut, samples in (
         (whole.visual, short.visual, pictures()[:3]),
         (whole.sound, short.sound, sounds()[1:4]),
         (whole.documents, short.documents, [TextSample("a dog")]),
         (whole.queries[0], short.queries[0], [TextSample("a dog")]),
     ):
-        expected = encode(long, samples)[:, :dim]
-        np.testing.assert_allclose(
-            encode(cut, samples), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5
-        )
+        assert_same(encode(cut, samples), encode(long, samples)[:, :dim], 1e-5)
         assert cut.spec.dim == dim
         assert cut.fingerprint != long.fingerprint
     assert (
@@ -429,7 +428,7 @@ def test_the_table(folder):
     assert ModelSpec.from_json(spec.to_json()) == spec
     # The two text towers are told apart: the same words get the vectors of their prompts.
     vectors = [encoder.encode(tower, [encoder.prepare(tower, TextSample("a dog"))]) for tower in (document, query)]
-    assert float(vectors[0][0] @ vectors[1][0]) < 0.999
+    assert lowest_cosine(*vectors) < 0.999
 
 
 def test_a_checkpoint_without_some_of_its_parts(tmp_path):
@@ -583,11 +582,11 @@ def test_a_library_of_everything(folder, tmp_path, make):
         found = {Path(hit.path).name: hit for hit in engine.query("a dog", k=9)}
         assert set(found) == {"red.png", "stripes.png", "tones.wav", "clip.mp4", "note.txt"}
         towers = gemma_towers(f"{folder}:dim=128", precision=spec.precision)
-        question = encode(towers.queries[0], [TextSample("a dog")])[0]
-        passage = encode(towers.documents, [TextSample("a dog in the park")])[0]
-        assert found["note.txt"].score == pytest.approx(float(question @ passage), abs=2e-3)
-        picture = encode(towers.visual, [ImageSample(np.array(Image.open(media / "red.png").convert("RGB")))])[0]
-        assert found["red.png"].score == pytest.approx(float(question @ picture), abs=2e-3)
+        question = encode(towers.queries[0], [TextSample("a dog")])
+        passage = encode(towers.documents, [TextSample("a dog in the park")])
+        assert found["note.txt"].score == pytest.approx(float(cosines(question, passage)[0, 0]), abs=2e-3)
+        picture = encode(towers.visual, [ImageSample(np.array(Image.open(media / "red.png").convert("RGB")))])
+        assert found["red.png"].score == pytest.approx(float(cosines(question, picture)[0, 0]), abs=2e-3)
         counts = engine.status().counts.segments
         # 12 s of tones are two windows, 2 s of video one.
         assert counts == {"visual": 4, "sound": 3, "text": 1} | (

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparing import assert_raw, assert_same, cosines, lowest_cosine
 from PIL import Image
 
 from indexer.errors import ModelError, ModelMismatchError, WeightsError
 from indexer.types import AudioSample, ImageSample, ModelSpec, TextSample, TowerSpec
+from indexer.vectors import lengths, unit
 from mmsearch import Engine
 from mmsearch.encoders import canonical_name, load_encoder
 from mmsearch.encoders.pe_av import pe_av_towers
@@ -172,18 +174,17 @@ class Upstream:
             return self.model(**inputs)
 
     def texts(self, name: str) -> np.ndarray:
-        return _unit([getattr(self(t, pictures()[0].pixels, sounds()[2].waveform), name) for t in TEXTS])
+        return _rows([getattr(self(t, pictures()[0].pixels, sounds()[2].waveform), name) for t in TEXTS])
 
     def pictures(self, samples: list[ImageSample]) -> np.ndarray:
-        return _unit([self("a", s.pixels, sounds()[2].waveform).video_embeds for s in samples])
+        return _rows([self("a", s.pixels, sounds()[2].waveform).video_embeds for s in samples])
 
     def sounds(self, samples: list[AudioSample]) -> np.ndarray:
-        return _unit([self("a", pictures()[0].pixels, s.waveform).audio_embeds for s in samples])
+        return _rows([self("a", pictures()[0].pixels, s.waveform).audio_embeds for s in samples])
 
 
-def _unit(rows: list[Any]) -> np.ndarray:
-    vectors = np.concatenate([row.numpy() for row in rows])
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def _rows(tensors: list[Any]) -> np.ndarray:
+    return np.concatenate([tensor.numpy() for tensor in tensors])
 
 
 def encode(tower: Any, samples: list[Any]) -> np.ndarray:
@@ -195,10 +196,10 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def same(ours: np.ndarray, upstream: np.ndarray) -> None:
-    np.testing.assert_allclose(ours, upstream, rtol=0, atol=5e-5)
-    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    assert_same(ours, upstream, 5e-5)
+    assert_raw(ours)
     # The comparison would mean little if all vectors were alike.
-    assert np.min(ours @ ours.T) < 0.99
+    assert cosines(ours, ours).min() < 0.99
 
 
 # --- the vectors ---
@@ -209,13 +210,13 @@ def test_a_text_goes_through_the_head_of_what_it_asks_for(saved):
     upstream, samples = Upstream(saved), [TextSample(text) for text in TEXTS]
     same(encode(for_video, samples), upstream.texts("text_video_embeds"))
     same(encode(for_audio, samples), upstream.texts("text_audio_embeds"))
-    assert not np.allclose(encode(for_video, samples), encode(for_audio, samples), atol=1e-2)
+    assert not np.allclose(unit(encode(for_video, samples))[0], unit(encode(for_audio, samples))[0], atol=1e-2)
 
 
 def test_pictures_are_upstreams_videos_of_one_frame(saved):
     tower, upstream = pe_av_towers(str(saved[0]), precision="float32").visual, Upstream(saved)
     # Resized by Pillow here and by torchvision there, which differ by a level of brightness now and then.
-    assert np.min(np.sum(encode(tower, pictures()) * upstream.pictures(pictures()), axis=1)) > 0.999
+    assert lowest_cosine(encode(tower, pictures()), upstream.pictures(pictures())) > 0.999
     same(encode(tower, pictures(SIDE)), upstream.pictures(pictures(SIDE)))
     # A frame of a video is a picture like any other.
     frame = ImageSample(pictures()[0].pixels, 3.0, 4.0)
@@ -249,9 +250,9 @@ def test_a_vector_depends_neither_on_neighbours_nor_on_order(folder):
         prepared = [tower.prepare(sample) for sample in samples]
         alone = np.concatenate([tower.encode([one]) for one in prepared])
         order = np.random.default_rng(1).permutation(len(prepared))
-        np.testing.assert_allclose(tower.encode(prepared), alone, atol=1e-5)
-        np.testing.assert_allclose(tower.encode([prepared[row] for row in order]), alone[order], atol=1e-5)
-        np.testing.assert_allclose(tower.encode(prepared[:3]), alone[:3], atol=1e-5)
+        assert_same(tower.encode(prepared), alone, 1e-5)
+        assert_same(tower.encode([prepared[row] for row in order]), alone[order], 1e-5)
+        assert_same(tower.encode(prepared[:3]), alone[:3], 1e-5)
         assert tower.encode([]).shape == (0, DIM)
 
 
@@ -264,7 +265,8 @@ def test_bfloat16_agrees_with_float32(folder):
         (exact.sound, rough.sound, sounds()),
         *((one, other, texts) for one, other in zip(exact.queries, rough.queries, strict=True)),
     ):
-        assert np.min(np.sum(encode(whole, samples) * encode(half, samples), axis=1)) > 0.999
+        assert lowest_cosine(encode(whole, samples), encode(half, samples)) > 0.999
+        np.testing.assert_allclose(lengths(encode(half, samples)), lengths(encode(whole, samples)), rtol=0.02)
         assert (whole.precision, half.precision) == ("float32", "bfloat16")
         assert whole.fingerprint != half.fingerprint
 
@@ -457,12 +459,12 @@ def test_a_library_of_everything(folder, tmp_path, make):
         found = {Path(hit.path).name: hit for hit in engine.query("umbrella", k=9)}
         assert set(found) == {"red.png", "tones.wav", "clip.mp4", "note.txt"}
         towers = pe_av_towers(str(folder), precision=spec.precision)
-        for_video, for_audio = (encode(tower, [TextSample("umbrella")])[0] for tower in towers.queries)
-        picture = encode(towers.visual, [ImageSample(np.array(Image.open(media / "red.png").convert("RGB")))])[0]
-        assert found["red.png"].score == pytest.approx(float(for_video @ picture), abs=2e-3)
+        for_video, for_audio = (encode(tower, [TextSample("umbrella")]) for tower in towers.queries)
+        picture = encode(towers.visual, [ImageSample(np.array(Image.open(media / "red.png").convert("RGB")))])
+        assert found["red.png"].score == pytest.approx(float(cosines(for_video, picture)[0, 0]), abs=2e-3)
         assert found["note.txt"].channel == "text"
         sound = engine._library.index("sound")
-        scores, _ = engine._library.search("sound", for_audio[None], 9, allowed=None)
+        scores, _ = engine._library.search("sound", unit(for_audio)[0], 9, allowed=None)
         assert len(sound) == len(scores[0]) == 3  # 12 s of tones are two windows, 2 s of video one
         moments = [found["tones.wav"], *found["tones.wav"].moments]
         best = max(moment.score for moment in moments if moment.channel == "sound")
