@@ -87,7 +87,7 @@ def test_query_json_is_what_the_documentation_says(run, media):
         "label": "0:02-0:04",
         "text": "cat",
         "title": None,
-        "matched": [],
+        "matched": ["cat"],
         "moments": [],
         "copies": [],
         "duplicates": [],
