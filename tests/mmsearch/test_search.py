@@ -12,6 +12,7 @@ from sqlalchemy import text
 from indexer.records import NewSegment
 from mmsearch import Query, Term
 from mmsearch.calibration import OFFSET
+from mmsearch.terms import Term
 
 K, ALPHA = 128, 0.75
 
