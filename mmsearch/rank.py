@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from indexer.found import FoundFile
 from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
-from mmsearch.calibration import confidence
+from mmsearch.calibration import confidence_of
 from mmsearch.plan import Plan, Scored
 
 MOMENTS_PER_FILE = 5
@@ -107,6 +108,7 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         plan: the query, and how its scores are to be read.
     """
     ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
+    tie = plan.tie
     for content, candidate in candidates.items():
         file = files.get(content)
         if file is None or not candidate.rows:
@@ -114,7 +116,7 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         literal = candidate.words is not None and candidate.words.literal
         look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            rank = -round(key / plan.tie)
+            rank = -round(key / tie)
             ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
     hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
@@ -154,7 +156,7 @@ def _folded(ranked: Sequence[tuple[Hit, bytes | None]]) -> list[Hit]:
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
     """A content as a hit; or, where moments are asked for, each of its moments as one. With what ranks it."""
-    moments = list(_moments(candidate, plan))
+    moments = list(islice(_moments(candidate, plan), 1 + MOMENTS_PER_FILE))
     best_key, best = moments[0]
     matched = candidate.words.matched if candidate.words is not None else ()
     hit = Hit(
@@ -166,7 +168,7 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
         end_seconds=best.end_seconds,
         text=best.text,
         title=file.title,
-        moments=tuple(moment for _, moment in moments[1 : 1 + MOMENTS_PER_FILE]),
+        moments=tuple(moment for _, moment in moments[1:]),
         copies=file.paths[1:],
         confidence=candidate.confidence,
         matched=matched,
@@ -174,7 +176,7 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
     if not plan.query.moments:
         yield candidate.key, hit
         return
-    for number, (key, moment) in enumerate(moments[: 1 + MOMENTS_PER_FILE]):
+    for number, (key, moment) in enumerate(moments):
         alone = replace(
             hit,
             score=moment.score,
@@ -201,6 +203,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
     words_in = words.segment_id if words is not None else None
     evidence = words.evidence if words is not None else 0.0
     literal = words is not None and words.literal
+    tie = plan.tie
     channels: dict[Channel, tuple[Scored, list[int]]] = {}
     for part, row in candidate.rows:
         channels.setdefault(part.segments.channel, (part, []))[1].append(row)
@@ -208,7 +211,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
         candidate.rows,
         key=lambda at: (
             not (literal and at[0].segments.ids[at[1]] == words_in),
-            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / plan.tie),
+            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / tie),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),
@@ -242,7 +245,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
                 start_seconds=float(starts) if timed else None,
                 end_seconds=float(ends) if timed else None,
                 text=part.segments.texts[row],
-                confidence=float(confidence(part.worth[row])) if plan.calibrated else None,
+                confidence=confidence_of(float(part.worth[row])) if plan.calibrated else None,
             ),
         )
 

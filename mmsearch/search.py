@@ -13,7 +13,7 @@ from indexer.found import files_of, norms_of, segments_of, segments_with
 from indexer.library import Library
 from indexer.names import Channel
 from mmsearch import fusion
-from mmsearch.calibration import confidence
+from mmsearch.calibration import confidence_of
 from mmsearch.fusion import Scores
 from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.rank import Answer, Candidate, Words, hits_of
@@ -75,16 +75,20 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
     while True:
         best: dict[int, float] = {}
         unseen = -np.inf  # no segment that was not fetched lies above this
+        fetched: list[Ids] = []
+        ranked: list[Scores] = []
         for channel, route in plan.routes.items():
             scores, ids = library.search(channel, route.vector[None], depth, allowed=route.allowed)
             if not ids.shape[1]:
                 continue
-            keys = plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0]))
-            for content, key in zip(contents_of(library.store, ids[0]).tolist(), keys.tolist(), strict=True):
-                if content and key > best.get(content, -np.inf):
-                    best[content] = key
+            fetched.append(ids[0])
+            ranked.append(plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0])))
             if ids.shape[1] == depth:
                 unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
+        contents = contents_of(library.store, np.concatenate([*fetched, np.empty(0, np.int64)]))
+        for content, key in zip(contents.tolist(), np.concatenate([*ranked, np.empty(0)]).tolist(), strict=True):
+            if content and key > best.get(content, -np.inf):
+                best[content] = key
         order = sorted(best, key=lambda content: -best[content])
         if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + 2 * plan.tie):
             return _first(order, best, count, plan)
@@ -199,7 +203,7 @@ def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Ca
     evidence = 0.0 if words is None else words.evidence
     if not plan.calibrated and not plan.is_by_rank and plan.query.metric == "cosine":
         return Candidate(key + evidence, None, words)
-    chance = float(confidence(worth + evidence)) if plan.calibrated else None
+    chance = confidence_of(worth + evidence) if plan.calibrated else None
     if chance is not None and words is not None and words.literal:
         chance = max(chance, LITERAL)
     # Ranks and distances are not log-odds: there, words only break ties.
