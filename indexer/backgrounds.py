@@ -111,5 +111,5 @@ def contents_of(store: Store, segment_ids: Ids) -> Ids:
     """The content that holds each segment: int64, of the shape of `segment_ids`; 0 for a segment that is gone."""
     with store.reading() as connection:
         rows = connection.execute(_CONTENTS_OF, {"ids": json.dumps(segment_ids.ravel().tolist())}).all()
-    contents = dict(rows)  # type: ignore[arg-type]  # rows of two columns are pairs
+    contents: dict[int, int] = {row[0]: row[1] for row in rows}
     return np.array([contents.get(id, 0) for id in segment_ids.ravel().tolist()], np.int64).reshape(segment_ids.shape)

@@ -107,22 +107,16 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         files: which of them are on disk, and where.
         plan: the query, and how its scores are to be read.
     """
-    ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
     tie = plan.tie
+    order: list[tuple[bool, int, str, Candidate, FoundFile]] = []
     for content, candidate in candidates.items():
         file = files.get(content)
         if file is None or not candidate.rows:
             continue
         literal = candidate.words is not None and candidate.words.literal
-        look = _look(candidate)
-        for key, hit in _hits(candidate, file, plan):
-            rank = -round(key / tie)
-            ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
-    ranked.sort(key=lambda pair: pair[0])
-    hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
-    if plan.query.confident:
-        hits = [hit for hit in hits if hit.matches_well]
-    return hits[: plan.query.k]
+        order.append((not literal, -round(candidate.key / tie), file.paths[0], candidate, file))
+    order.sort(key=lambda entry: entry[:3])
+    return _all_moments(order, plan) if plan.query.moments else _folded(order, plan)
 
 
 def _look(candidate: Candidate) -> bytes | None:
@@ -135,23 +129,47 @@ def _look(candidate: Candidate) -> bytes | None:
     return best[1]
 
 
-def _folded(ranked: Sequence[tuple[Hit, bytes | None]]) -> list[Hit]:
-    """Hits that show the same as a better one, under that one: a picture and its copies, a photo and a frame."""
-    shown: list[Hit] = []
+def _all_moments(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: Plan) -> list[Hit]:
+    """The best moments of files in order, each a hit."""
+    tie = plan.tie
+    ranked: list[tuple[tuple[bool, int, str, float], Hit]] = []
+    for later, rank, path, candidate, file in order:
+        if len(ranked) >= plan.query.k:
+            ranked.sort(key=lambda pair: pair[0])
+            if ranked[plan.query.k - 1][0][:2] < (later, rank):
+                break  # no moment is better than its file
+        for key, hit in _hits(candidate, file, plan):
+            if hit.matches_well or not plan.query.confident:
+                ranked.append(((later, -round(key / tie), path, hit.start_seconds or 0.0), hit))
+    ranked.sort(key=lambda pair: pair[0])
+    return [hit for _, hit in ranked[: plan.query.k]]
+
+
+def _folded(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: Plan) -> list[Hit]:
+    """The best files as hits; what shows the same as a better one, under that one: copies, a photo and a frame."""
+    shown: list[tuple[Candidate, FoundFile]] = []
     under: dict[int, list[str]] = {}
     looks: list[tuple[int, bytes]] = []
-    for hit, look in ranked:
+    for _, _, path, candidate, file in order:
+        look = _look(candidate)
         same = None
         if look is not None and looks:
             alike = np.flatnonzero(near(look, stacked([other for _, other in looks])))
             same = looks[int(alike[0])][0] if len(alike) else None
         if same is not None:
-            under.setdefault(same, []).append(hit.path)
+            under.setdefault(same, []).append(path)
             continue
         if look is not None:
             looks.append((len(shown), look))
-        shown.append(hit)
-    return [replace(hit, duplicates=tuple(under.get(at, ()))) for at, hit in enumerate(shown)]
+        shown.append((candidate, file))
+    hits: list[Hit] = []
+    for at, (candidate, file) in enumerate(shown):
+        if len(hits) == plan.query.k:
+            break
+        for _, hit in _hits(candidate, file, plan):
+            if hit.matches_well or not plan.query.confident:
+                hits.append(replace(hit, duplicates=tuple(under.get(at, ()))))
+    return hits
 
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
