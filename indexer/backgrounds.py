@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, text, update
 
 from indexer.ann import Ids
 from indexer.schema import Background, Encoding, Segment
@@ -16,6 +17,10 @@ from indexer.types import Channel, Modality, Vectors
 from indexer.writes import STORED_DTYPE
 
 _MANY = 500  # values in one IN (...)
+_CONTENTS_OF = text(  # ids as one value, so that any number of them is one statement, which is prepared once
+    "SELECT segment.id, encoding.content_id FROM json_each(:ids) AS asked JOIN segment ON segment.id = asked.value"
+    " JOIN encoding ON encoding.id = segment.encoding_id"
+)
 _HEAD = 4  # bytes before stored queries, which say how many there are
 
 
@@ -104,11 +109,7 @@ def sample_segments(store: Store, generation_id: int, channel: Channel, count: i
 
 def contents_of(store: Store, segment_ids: Ids) -> Ids:
     """The content that holds each segment: int64, of the shape of `segment_ids`; 0 for a segment that is gone."""
-    contents: dict[int, int] = {}
-    unique = np.unique(segment_ids)
     with store.reading() as connection:
-        for at in range(0, len(unique), _MANY):
-            query = select(Segment.id, Encoding.content_id).join(Encoding, Encoding.id == Segment.encoding_id)
-            for row in connection.execute(query.where(Segment.id.in_(unique[at : at + _MANY].tolist()))):
-                contents[row.id] = row.content_id
+        rows = connection.execute(_CONTENTS_OF, {"ids": json.dumps(segment_ids.ravel().tolist())}).all()
+    contents: dict[int, int] = {row[0]: row[1] for row in rows}
     return np.array([contents.get(id, 0) for id in segment_ids.ravel().tolist()], np.int64).reshape(segment_ids.shape)

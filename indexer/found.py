@@ -104,7 +104,7 @@ def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> li
                     Encoding.content_id,
                 ).join(Encoding, Encoding.id == Segment.encoding_id)
                 query = query.where(column.in_(some))
-                for row in connection.execute(query if also is None else query.where(also)):
+                for row in connection.execute(query if also is None else query.where(also)).all():
                     rows.setdefault(row.channel, []).append(row)
     return [
         StoredSegments(

@@ -65,6 +65,7 @@ _ENCODED_CONTENT = (  # asked for every file, so built once
 )
 
 _PATIENCE_SECONDS = 30
+_FACTS = 64  # small answers that are kept
 _MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
 
 
@@ -79,6 +80,7 @@ class Store:
         event.listen(self._engine, "begin", _on_begin)
         self._changes = Changes(self._engine)
         self._memo = Memo(self._changes)
+        self._facts = Memo(self._changes, _FACTS)
         try:
             with self._clear_errors():
                 migrate(self._engine)
@@ -101,6 +103,11 @@ class Store:
         self._closed = True
         self._changes.close()
         self._engine.dispose()
+
+    def fact(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
+        """The same as `kept`, for what is small and asked for by every query: it is not crowded out by what is large."""
+        with self._clear_errors():
+            return self._facts.get(key, make)
 
     def kept(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
         """What `make` gave for this key when it was last asked for, unless the store has changed since then."""
@@ -151,6 +158,9 @@ class Store:
 
     def generation(self) -> tuple[int, ModelSpec] | None:
         """The generation that answers queries, and its model; None in a library that has none yet."""
+        return self.fact("generation", self._generation)
+
+    def _generation(self) -> tuple[int, ModelSpec] | None:
         with self.reading() as connection:
             row = connection.execute(select(Generation.id, Generation.spec).where(Generation.active)).one_or_none()
         return None if row is None else (row.id, ModelSpec.from_json(row.spec))
@@ -165,6 +175,9 @@ class Store:
 
     def is_empty(self, generation_id: int) -> bool:
         """Whether a generation has no vectors."""
+        return self.fact(("is empty", generation_id), lambda: self._is_empty(generation_id))
+
+    def _is_empty(self, generation_id: int) -> bool:
         query = select(func.sum(Tally.vectors)).where(Tally.generation_id == generation_id)
         with self.reading() as connection:
             return not connection.execute(query).scalar()
@@ -303,6 +316,9 @@ class Store:
 
     def position(self, generation_id: int, channel: Channel) -> Position:
         """How far the vectors of a channel have come."""
+        return self.fact(("position", generation_id, channel), lambda: self._position(generation_id, channel))
+
+    def _position(self, generation_id: int, channel: Channel) -> Position:
         query = select(Tally.last_id, Tally.vectors, Tally.removals, Tally.saved_index).where(
             Tally.generation_id == generation_id, Tally.channel == channel
         )

@@ -65,6 +65,9 @@ class BackgroundCache:
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         """All that a library keeps, by (query modality, channel), for its present size."""
+        return self._library.store.fact(("backgrounds", id(self), generation_id), lambda: self._read(generation_id))
+
+    def _read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         store = self._library.store
         rows = read_backgrounds(store, generation_id)
         banks: dict[tuple[int, BackgroundRow], Vectors] = {}

@@ -93,6 +93,11 @@ def confidence(excess: Floats | float) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(excess, np.float64) - OFFSET, -60, 60))))
 
 
+def confidence_of(excess: float) -> float:
+    """The same for one number, many times faster than NumPy."""
+    return 1 / (1 + math.exp(-min(max(excess - OFFSET, -60.0), 60.0)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
     """The null distribution of one query modality in one channel, and the bank that it was made with.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from indexer.found import FoundFile
 from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
-from mmsearch.calibration import confidence
+from mmsearch.calibration import confidence_of
 from mmsearch.plan import Plan, Scored
 
 MOMENTS_PER_FILE = 5
@@ -109,24 +110,16 @@ def hits_of(
         plan: the query, and how its scores are to be read.
         fold: whether what shows the same as a better one is put under that one; moments never are.
     """
-    ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
+    tie = plan.tie
+    order: list[tuple[bool, int, str, Candidate, FoundFile]] = []
     for content, candidate in candidates.items():
         file = files.get(content)
         if file is None or not candidate.rows:
             continue
         literal = candidate.words is not None and candidate.words.literal
-        look = _look(candidate)
-        for key, hit in _hits(candidate, file, plan):
-            rank = -round(key / plan.tie)
-            ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
-    ranked.sort(key=lambda pair: pair[0])
-    if fold and not plan.query.moments:
-        hits = _folded([(hit, look) for _, hit, look in ranked])
-    else:
-        hits = [hit for _, hit, _ in ranked]
-    if plan.query.confident:
-        hits = [hit for hit in hits if hit.matches_well]
-    return hits[: plan.query.k]
+        order.append((not literal, -round(candidate.key / tie), file.paths[0], candidate, file))
+    order.sort(key=lambda entry: entry[:3])
+    return _all_moments(order, plan) if plan.query.moments else _folded(order, plan, fold=fold)
 
 
 def _look(candidate: Candidate) -> bytes | None:
@@ -139,28 +132,52 @@ def _look(candidate: Candidate) -> bytes | None:
     return best[1]
 
 
-def _folded(ranked: Sequence[tuple[Hit, bytes | None]]) -> list[Hit]:
-    """Hits that show the same as a better one, under that one: a picture and its copies, a photo and a frame."""
-    shown: list[Hit] = []
+def _all_moments(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: Plan) -> list[Hit]:
+    """The best moments of files in order, each a hit."""
+    tie = plan.tie
+    ranked: list[tuple[tuple[bool, int, str, float], Hit]] = []
+    for later, rank, path, candidate, file in order:
+        if len(ranked) >= plan.query.k:
+            ranked.sort(key=lambda pair: pair[0])
+            if ranked[plan.query.k - 1][0][:2] < (later, rank):
+                break  # no moment is better than its file
+        for key, hit in _hits(candidate, file, plan):
+            if hit.matches_well or not plan.query.confident:
+                ranked.append(((later, -round(key / tie), path, hit.start_seconds or 0.0), hit))
+    ranked.sort(key=lambda pair: pair[0])
+    return [hit for _, hit in ranked[: plan.query.k]]
+
+
+def _folded(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: Plan, *, fold: bool) -> list[Hit]:
+    """The best files as hits; with `fold`, what shows the same as a better one, under that one: a photo and a frame."""
+    shown: list[tuple[Candidate, FoundFile]] = []
     under: dict[int, list[str]] = {}
     looks: list[tuple[int, bytes]] = []
-    for hit, look in ranked:
+    for _, _, path, candidate, file in order:
+        look = _look(candidate) if fold else None
         same = None
         if look is not None and looks:
             alike = np.flatnonzero(near(look, stacked([other for _, other in looks])))
             same = looks[int(alike[0])][0] if len(alike) else None
         if same is not None:
-            under.setdefault(same, []).append(hit.path)
+            under.setdefault(same, []).append(path)
             continue
         if look is not None:
             looks.append((len(shown), look))
-        shown.append(hit)
-    return [replace(hit, duplicates=tuple(under.get(at, ()))) for at, hit in enumerate(shown)]
+        shown.append((candidate, file))
+    hits: list[Hit] = []
+    for at, (candidate, file) in enumerate(shown):
+        if len(hits) == plan.query.k:
+            break
+        for _, hit in _hits(candidate, file, plan):
+            if hit.matches_well or not plan.query.confident:
+                hits.append(replace(hit, duplicates=tuple(under.get(at, ()))))
+    return hits
 
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
     """A content as a hit; or, where moments are asked for, each of its moments as one. With what ranks it."""
-    moments = list(_moments(candidate, plan))
+    moments = list(islice(_moments(candidate, plan), 1 + MOMENTS_PER_FILE))
     best_key, best = moments[0]
     matched = candidate.words.matched if candidate.words is not None else ()
     hit = Hit(
@@ -172,7 +189,7 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
         end_seconds=best.end_seconds,
         text=best.text,
         title=file.title,
-        moments=tuple(moment for _, moment in moments[1 : 1 + MOMENTS_PER_FILE]),
+        moments=tuple(moment for _, moment in moments[1:]),
         copies=file.paths[1:],
         confidence=candidate.confidence,
         matched=matched,
@@ -180,7 +197,7 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
     if not plan.query.moments:
         yield candidate.key, hit
         return
-    for number, (key, moment) in enumerate(moments[: 1 + MOMENTS_PER_FILE]):
+    for number, (key, moment) in enumerate(moments):
         alone = replace(
             hit,
             score=moment.score,
@@ -207,6 +224,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
     words_in = words.segment_id if words is not None else None
     evidence = words.evidence if words is not None else 0.0
     literal = words is not None and words.literal
+    tie = plan.tie
     channels: dict[Channel, tuple[Scored, list[int]]] = {}
     for part, row in candidate.rows:
         channels.setdefault(part.segments.channel, (part, []))[1].append(row)
@@ -214,7 +232,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
         candidate.rows,
         key=lambda at: (
             not (literal and at[0].segments.ids[at[1]] == words_in),
-            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / plan.tie),
+            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / tie),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),
@@ -248,7 +266,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
                 start_seconds=float(starts) if timed else None,
                 end_seconds=float(ends) if timed else None,
                 text=part.segments.texts[row],
-                confidence=float(confidence(part.worth[row])) if plan.calibrated else None,
+                confidence=confidence_of(float(part.worth[row])) if plan.calibrated else None,
             ),
         )
 

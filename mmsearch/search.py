@@ -13,7 +13,7 @@ from indexer.found import files_of, norms_of, segments_of, segments_with
 from indexer.library import Library
 from indexer.names import Channel
 from mmsearch import fusion
-from mmsearch.calibration import confidence
+from mmsearch.calibration import confidence_of
 from mmsearch.fusion import Scores
 from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.rank import Answer, Candidate, Words, hits_of
@@ -51,11 +51,12 @@ def search(
     count = plan.query.k + len(hidden)
     while True:
         if plan.is_one_vector:
-            found, places = _nearest(library, plan, count), None
+            found, keys, unseen = _nearest(library, plan, count)
+            places = None
         else:
             found, keys = _pooled(library, generation_id, plan, count)
-            places = keys if plan.is_by_rank else None
-        contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
+            unseen, places = np.inf, keys if plan.is_by_rank else None
+        contents = [content for content in _promising(found, keys, unseen, words, count, plan) if content not in hidden]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
         candidates = _candidates(
@@ -68,8 +69,41 @@ def search(
     return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
 
 
-def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
-    """The contents of the best files, and all that tie with the last of them.
+def _promising(
+    found: Sequence[int],
+    keys: Mapping[int, float],
+    unseen: float,
+    words: Mapping[int, Words],
+    count: int,
+    plan: Plan,
+) -> list[int]:
+    """The contents that may be among the best: those found by meaning, and of those found by words what can reach them.
+
+    Args:
+        found: the best by meaning.
+        keys: what ranks contents by meaning, as far as it is known.
+        unseen: what a content ranks by at most where that is not known.
+        words: what was found by words.
+        count: how many contents are wanted.
+        plan: the query.
+    """
+    if unseen == np.inf:
+        return list(dict.fromkeys([*words, *found]))
+    known = sorted(
+        (key + words[content].evidence if content in words else key for content, key in keys.items()), reverse=True
+    )
+    needed = known[count - 1] - 2 * plan.tie if len(known) >= count else -np.inf
+    by_words = [
+        content
+        for content, of in words.items()
+        if of.literal or max(keys.get(content, -np.inf), unseen) + of.evidence >= needed
+    ]
+    return list(dict.fromkeys([*by_words, *found]))
+
+
+def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[int, float], float]:
+    """The contents of the best files and all that tie with the last of them; what ranks all that were looked at; and
+    what no other ranks above.
 
     Segments are fetched in growing numbers until none that was not fetched can matter.
     """
@@ -77,19 +111,23 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
     while True:
         best: dict[int, float] = {}
         unseen = -np.inf  # no segment that was not fetched lies above this
+        fetched: list[Ids] = []
+        ranked: list[Scores] = []
         for channel, route in plan.routes.items():
             scores, ids = library.search(channel, route.vector[None], depth, allowed=route.allowed)
             if not ids.shape[1]:
                 continue
-            keys = plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0]))
-            for content, key in zip(contents_of(library.store, ids[0]).tolist(), keys.tolist(), strict=True):
-                if content and key > best.get(content, -np.inf):
-                    best[content] = key
+            fetched.append(ids[0])
+            ranked.append(plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0])))
             if ids.shape[1] == depth:
                 unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
+        contents = contents_of(library.store, np.concatenate([*fetched, np.empty(0, np.int64)]))
+        for content, key in zip(contents.tolist(), np.concatenate([*ranked, np.empty(0)]).tolist(), strict=True):
+            if content and key > best.get(content, -np.inf):
+                best[content] = key
         order = sorted(best, key=lambda content: -best[content])
         if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + 2 * plan.tie):
-            return _first(order, best, count, plan)
+            return _first(order, best, count, plan), best, unseen
         depth *= 4
 
 
@@ -201,7 +239,7 @@ def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Ca
     evidence = 0.0 if words is None else words.evidence
     if not plan.calibrated and not plan.is_by_rank and plan.query.metric == "cosine":
         return Candidate(key + evidence, None, words)
-    chance = float(confidence(worth + evidence)) if plan.calibrated else None
+    chance = confidence_of(worth + evidence) if plan.calibrated else None
     if chance is not None and words is not None and words.literal:
         chance = max(chance, LITERAL)
     # Ranks and distances are not log-odds: there, words only break ties.

@@ -238,10 +238,10 @@ def mini(photographs, tmp_path_factory):
     for name in ("meeting.flac", "two_lines_with_pauses.flac"):
         (folder / "media" / name).write_bytes((SPEECH / name).read_bytes())
     documents = {
-        "cats": "The cat is a small animal with soft fur. A kitten purrs and plays with a ball of wool.",
+        "cats": "The cat is a small animal with soft fur. A kitten purrs, plays with a ball of wool and catches mice.",
         "coffee": "Grind the beans, pour hot water over them and serve the espresso in a warm cup with sugar.",
-        "rocket": "The rocket was launched into orbit. The missile left a trail of smoke.",
-        "meeting": "The conference starts on Thursday morning at nine. Please register for the meeting.",
+        "rocket": "The rocket was launched into orbit. Its first stage fell back and the missile left smoke.",
+        "meeting": "The conference starts on Thursday morning at nine. Please register before Wednesday.",
         "tax": "Income tax is due in April. Keep all invoices and receipts for ten years.",
     }
     for name, words in documents.items():

@@ -420,3 +420,60 @@ def test_euclidean_is_the_distance_between_vectors_as_the_towers_gave_them(fille
     if not spread:
         scores = {path: score for path, score, _ in by_angle}
         assert [hit.path for hit in answer] == sorted(scores, key=scores.get, reverse=True)[:20]
+
+
+# --- few are looked at closely, and none is missed ---
+
+
+def with_lines(encoder, files, seed=0):
+    """Contents whose segments say words of a small vocabulary."""
+    rng = np.random.default_rng(seed)
+    vocabulary = ["dog", "park", "sea", "night", "train", "garlic", "meeting", "castle", "winter", "song"]
+    tower = encoder.towers["text", "one"]
+    contents = []
+    for number in range(files):
+        segments = []
+        for at in range(int(rng.integers(1, 4))):
+            words = " ".join(rng.choice(vocabulary, 6))
+            vector = normal(encoder.vector(tower, f"{number} {at}".encode()).astype(float)).astype(np.float32)
+            times = (2.0 * at, 2.0 * at + 2) if number % 2 else (None, None)
+            segments.append(NewSegment("speech" if number % 2 else "text", vector, *times, words))
+        contents.append(segments)
+    return contents
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize(
+    "words", ["a dog in the park", "garlic", "nothing of this", '"train night"', "sea castle song"]
+)
+def test_what_words_found_is_passed_over_only_where_it_cannot_be_among_the_best(
+    filled, chance, monkeypatch, words, calibrated
+):
+    encoder = chance()
+    engine = filled(with_lines(encoder, 400), encoder=encoder, calibrated=calibrated)
+    asked = [Query.of_text(words, k=k, moments=moments) for k in (1, 5, 30) for moments in (False, True)]
+    quick = [engine.query(one) for one in asked]
+    monkeypatch.setattr(
+        "mmsearch.search._promising",
+        lambda found, keys, unseen, words, count, plan: list(dict.fromkeys([*words, *keys])),
+    )
+    for one, answer in zip(asked, quick, strict=True):
+        slow = engine.query(one)
+        assert [(hit.path, hit.start_seconds) for hit in answer] == [(hit.path, hit.start_seconds) for hit in slow]
+        assert [hit.confidence for hit in answer] == pytest.approx([hit.confidence for hit in slow], abs=1e-4)
+        assert [hit.matched for hit in answer] == [hit.matched for hit in slow]
+
+
+@pytest.mark.parametrize("moments", [True, False])
+@pytest.mark.parametrize("spelled", [("a dog",), ("a dog", "the sea"), ("a dog", "-the sea")], ids=" ".join)
+def test_asking_for_more_changes_nothing_of_the_first(filled, chance, spelled, moments):
+    encoder = chance()
+    engine = filled(with_lines(encoder, 200), encoder=encoder)
+    query = Query(tuple(terms_of(spelled)), k=150, moments=moments)
+    every = engine.query(query)
+    assert len(every) == 150
+    for k in (1, 2, 7, 40):
+        few = engine.query(Query(query.terms, k=k, moments=moments))
+        assert [(hit.path, hit.channel, hit.start_seconds) for hit in few] == [
+            (hit.path, hit.channel, hit.start_seconds) for hit in every[:k]
+        ]
