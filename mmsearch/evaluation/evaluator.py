@@ -64,20 +64,20 @@ def evaluate(
     if not own and gallery is not None:
         raise UsageError("a data set has a gallery of its own; name a folder of files only with judgements")
     place = own_library(library) if own and gallery is None else None
-    if own and (models or gallery is not None):
-        cases = tuple(with_gallery(case, place, gallery) for case in cases)
-    named = tuple(zip(prefixes([case.direction for case in cases]), cases, strict=True))
-    setting = Setting(
-        what=os.fspath(what) if isinstance(what, str | os.PathLike) else "",
-        cases=named,
-        qrels=merged_qrels([(prefix, case.judgements) for prefix, case in named]),
-        own=own,
-        ranking=options.ranking or ("engine" if own else "model"),
-        options=options,
-    )
     watch = Watch(on_progress, cancel)
     with cache_of(options) as (cache, with_cache):
         systems = systems_of(models, cache, place)
+        if own and any(system.library is None for system in systems):
+            cases = tuple(with_gallery(case, place, gallery) for case in cases)
+        named = tuple(zip(prefixes([case.direction for case in cases]), cases, strict=True))
+        setting = Setting(
+            what=os.fspath(what) if isinstance(what, str | os.PathLike) else "",
+            cases=named,
+            qrels=merged_qrels([(prefix, case.judgements) for prefix, case in named]),
+            own=own,
+            ranking=options.ranking or ("engine" if own else "model"),
+            options=options,
+        )
         for system in systems:  # before any is put to work
             _refuse(system, setting)
         there = replace(setting, options=with_cache)
@@ -111,6 +111,11 @@ def _refuse(system: System, setting: Setting) -> None:
     for _, case in setting.cases:
         if case.has_texts and setting.ranking == "engine":
             raise UsageError(f"what {case.title} should find are texts that are no files; use --ranking model")
+        if case.channels and setting.ranking == "engine":
+            raise UsageError(
+                f"in {case.title} only {' and '.join(case.channels)} may answer, or files would find themselves; the "
+                "engine asks every channel: use --ranking model"
+            )
         problem = unreachable(system.encoder.spec, case) if setting.ranking == "model" else None
         if problem:
             raise UsageError(f"{case.title}: {problem}; name other --directions, or another model")

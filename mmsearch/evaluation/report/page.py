@@ -252,7 +252,11 @@ def _failures(report: Report) -> list[dict[str, Any]]:
         return []
     queries = Thumbnails(report.display.query_thumbnail)
     of_result, of_item = report.display.result_thumbnail, report.display.item_thumbnail
-    items = Thumbnails((lambda key: of_item(key[1])) if of_result is None else (lambda key: of_result(*key)))
+
+    def of(key: tuple[str, str]) -> bytes | Path | None:
+        return of_item(key[1]) if of_result is None else of_result(*key)
+
+    items = Thumbnails(of)
     picked = pick_failures(first, run, report.qrels, report.lead, report.failures)
     return [_shown_failure(failure, report, queries, items) for failure in picked]
 
