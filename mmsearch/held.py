@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from indexer.found import segments_of
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
-from indexer.types import ModelSpec
+from indexer.types import Channel, ModelSpec, Vectors
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
 from mmsearch.readings import Meanings, Reading, reached
@@ -90,17 +91,34 @@ def content_at(library: Library, path: str) -> int | None:
 
 def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: Term, content_id: int) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
+    return stored_readings(library, generation_id, spec, [(term.kind, content_id)])[0]
+
+
+def stored_readings(
+    library: Library, generation_id: int, spec: ModelSpec, asked: Sequence[tuple[TermKind, int]]
+) -> list[Reading]:
+    """The same for many files at once: as what kind each is asked with, and its content."""
+    parts: dict[int, list[tuple[Channel, Vectors, Vectors]]] = defaultdict(list)
+    for segments in segments_of(library.store, generation_id, list(dict.fromkeys(content for _, content in asked))):
+        order = np.argsort(segments.contents, kind="stable")
+        contents, starts = np.unique(segments.contents[order], return_index=True)
+        for content, rows in zip(contents.tolist(), np.split(order, starts[1:]), strict=True):
+            parts[content].append((segments.channel, segments.vectors[rows], segments.norms[rows]))
+    return [_reading(spec, kind, parts[content]) for kind, content in asked]
+
+
+def _reading(spec: ModelSpec, kind: TermKind, parts: Sequence[tuple[Channel, Vectors, Vectors]]) -> Reading:
     meanings: Meanings = {}
-    for segments in segments_of(library.store, generation_id, [content_id]):
-        tower = spec.tower_of(segments.channel)
-        if tower is None or segments.channel not in _CHANNELS_OF[term.kind]:
+    for channel, vectors, norms in parts:
+        tower = spec.tower_of(channel)
+        if tower is None or channel not in _CHANNELS_OF[kind]:
             continue
-        mean = segments.vectors.mean(axis=0)
+        mean = vectors.mean(axis=0)
         length = float(np.linalg.norm(mean))
-        vector = mean / length if length > 1e-6 else segments.vectors[0]
-        for channel, target in spec.channels:
+        vector = mean / length if length > 1e-6 else vectors[0]
+        for other, target in spec.channels:
             if target.space == tower.space:
-                meanings.setdefault((tower.modality, channel), (vector, float(segments.norms.mean())))
+                meanings.setdefault((tower.modality, other), (vector, float(norms.mean())))
     return reached(spec, meanings)
 
 
