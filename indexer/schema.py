@@ -173,7 +173,7 @@ class Background(Base):
 
     `location`, `scale`: the Gumbel distribution of the best score that such a query finds among `size` vectors.
     `vectors`: how many there were in the channel. `mean`: the mean score of such queries. `least`: the least hubness of
-    any vector. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
+    any vector whose id is not above `last_id`. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
     """
 
     __tablename__ = "background"
@@ -185,10 +185,31 @@ class Background(Base):
     scale: Mapped[float]
     mean: Mapped[float]
     least: Mapped[float]
+    last_id: Mapped[int]
     size: Mapped[int]
     vectors: Mapped[int]
     source: Mapped[str]
     queries: Mapped[bytes]
+
+
+class Bridge(Base):
+    """One end of a bridge between two channels, which has two: see mmsearch/bridge/.
+
+    `mean`: (dim,) float32, the mean of the channel's vectors when its `last_id` and `removals` were these. `across`:
+    (dim, other dim) float32, the map to the other end. `digest` changes whenever a map does; `report` is JSON.
+    """
+
+    __tablename__ = "bridge"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    mean: Mapped[bytes]
+    across: Mapped[bytes]
+    last_id: Mapped[int]
+    removals: Mapped[int]
+    report: Mapped[str]
+    made_at: Mapped[datetime]
 
 
 def under_or_at(scope: str) -> ColumnElement[bool]:

@@ -35,15 +35,19 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from indexer.near import Near
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
-    from mmsearch.engine import Engine, Status
+    from mmsearch.encoders.events import Fetching, ModelNotice
+    from mmsearch.engine import Engine
     from mmsearch.evaluation.evaluator import evaluate
     from mmsearch.evaluation.options import EvaluationOptions, EvaluationProgress
     from mmsearch.places import default_library
     from mmsearch.query import Query
-    from mmsearch.rank import Hit, Moment
+    from mmsearch.rank import Answer, Hit, Moment
+    from mmsearch.status import Status
+    from mmsearch.terms import Term
 
 __version__ = "0.1.0"
 
@@ -60,19 +64,24 @@ _HOMES = {
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
+    "indexer.near": ("Near",),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
-    "mmsearch.engine": ("Engine", "Status"),
+    "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
+    "mmsearch.engine": ("Engine",),
     "mmsearch.evaluation.evaluator": ("evaluate",),
     "mmsearch.evaluation.options": ("EvaluationOptions", "EvaluationProgress"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
-    "mmsearch.rank": ("Hit", "Moment"),
+    "mmsearch.rank": ("Answer", "Hit", "Moment"),
+    "mmsearch.status": ("Status",),
+    "mmsearch.terms": ("Term",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "CancelledError",
     "DamagedMediaError",
     "DuplicateFile",
@@ -83,6 +92,7 @@ __all__ = [
     "EvaluationOptions",
     "EvaluationProgress",
     "Failure",
+    "Fetching",
     "Hit",
     "IndexOptions",
     "IndexReport",
@@ -96,11 +106,14 @@ __all__ = [
     "MmsearchError",
     "ModelError",
     "ModelMismatchError",
+    "ModelNotice",
     "ModelSpec",
     "Moment",
+    "Near",
     "Progress",
     "Query",
     "Status",
+    "Term",
     "TowerSpec",
     "UnsupportedMediaError",
     "UsageError",

@@ -1,12 +1,14 @@
 """Background queries put to a library, to learn what chance scores in each of its channels: see calibration.py.
 
 Texts come from background.txt. Pictures and sounds come from the library itself: what it holds is what its owner's
-other pictures look like, and each is kept from finding its own file.
+other pictures look like, and each is kept from finding its own file. Where a bridge leads from one to the other, they
+are put to the other's channel across it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -20,13 +22,15 @@ from indexer.backgrounds import (
     read_queries,
     sample_segments,
     write_backgrounds,
+    write_least,
 )
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
-from indexer.vectors import unit
-from mmsearch.calibration import Background, Null, fit, hubness, stretch
+from indexer.vectors import lengths, unit, usable
+from mmsearch.bridge import BridgeCache
+from mmsearch.calibration import Background, Null, centred, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -57,6 +61,7 @@ class BackgroundCache:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        self._least: dict[tuple[int, BackgroundRow], tuple[int, float]] = {}
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         """All that a library keeps, by (query modality, channel), for its present size."""
@@ -69,10 +74,21 @@ class BackgroundCache:
             if bank is None:
                 bank = read_queries(store, generation_id, row.modality, row.channel)
             banks[generation_id, row] = bank
-            size = store.position(generation_id, row.channel).vectors
-            found[str(row.modality), str(row.channel)] = Background(_null(row).among(size), bank)
+            now = store.position(generation_id, row.channel)
+            null = replace(_null(row).among(now.vectors), least=self._least_of(generation_id, row, bank, now.last_id))
+            found[str(row.modality), str(row.channel)] = Background(null, bank)
         self._banks = banks
         return found
+
+    def _least_of(self, generation_id: int, row: BackgroundRow, bank: Vectors, last_id: int) -> float:
+        """The least hubness of any vector, those included that came after the row was written."""
+        seen, least = self._least.get((generation_id, row), (row.last_id, row.least))
+        if last_id > seen:
+            least = min(least, _least_after(self._library.index(row.channel), bank, seen, _is_stretched(row)))
+            self._least = {(generation_id, row): (last_id, least)} | {
+                other: known for other, known in self._least.items() if other in self._banks
+            }
+        return least
 
 
 def calibrate(library: Library, encoder: Encoder) -> None:
@@ -85,53 +101,91 @@ def calibrate(library: Library, encoder: Encoder) -> None:
         return
     generation_id, spec = generation
     old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id)}
+    bridge = BridgeCache(library).read(generation_id, spec)
     texts: dict[TowerSpec, Vectors] = {}
     rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
+    grown: list[BackgroundRow] = []
     for channel, _ in spec.channels:
-        size = library.store.position(generation_id, channel).vectors
+        now = library.store.position(generation_id, channel)
+        size = now.vectors
         for modality in MODALITIES:
             tower = spec.query_tower(modality, channel)
-            if tower is None or not size:
+            way = bridge.ways.get((modality, channel)) if bridge is not None else None
+            if (tower is None and way is None) or not size:
                 continue
             before = old.get((modality, channel))
             source = background_source() if modality == "text" else _OWN
+            if bridge is not None and way is not None:
+                source = f"{_OWN}, across {bridge.digest}"
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
                 if abs(size - before.vectors) <= _DRIFT * before.vectors:
+                    if now.last_id > before.last_id:
+                        index = library.index(channel)
+                        least = _least_after(index, queries, before.last_id, _is_stretched(before))
+                        before = replace(before, least=min(before.least, least), last_id=now.last_id)
+                        grown.append(before)
                     rows.append((before, queries))
                     continue
-                if modality == "text":
+                if tower is not None and modality == "text":
                     texts.setdefault(tower, queries)
             changed = True
             own = None
-            if modality == "text":
+            if tower is not None and modality == "text":
                 if tower not in texts:
                     texts[tower] = _encoded(encoder, tower)
                 queries = texts[tower]
             else:
-                home = _home(spec, modality, tower)
+                home = way.home if way is not None else _home(spec, modality, tower)
                 if home is None:
                     continue
                 own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
+                if way is not None and len(queries):
+                    queries = way.mapped(queries)
+                    own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
             index = library.index(channel)
             if not len(queries) or not len(index):
                 continue
             if own is None:
                 null = _ask_texts(index, queries)
             else:
-                null = _ask_own(library.store, generation_id, index, own, queries)
+                centre = None if way is None else way.centre
+                null = _ask_own(library.store, generation_id, index, own, queries, centre)
             if null is not None:
                 row = BackgroundRow(
-                    modality, channel, null.location, null.scale, null.mean, null.least, null.size, size, source
+                    modality,
+                    channel,
+                    null.location,
+                    null.scale,
+                    null.mean,
+                    null.least,
+                    now.last_id,
+                    null.size,
+                    size,
+                    source,
                 )
                 rows.append((row, queries))
     if changed:
         write_backgrounds(library.store, generation_id, rows)
+    elif grown:
+        write_least(library.store, generation_id, grown)
 
 
 def _null(row: BackgroundRow) -> Null:
-    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=row.modality != "text")
+    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=_is_stretched(row))
+
+
+def _is_stretched(row: BackgroundRow) -> bool:
+    return row.modality != "text"
+
+
+def _least_after(index: VectorIndex, bank: Vectors, last_id: int, stretched: bool) -> float:
+    """The least hubness of the vectors whose ids are above `last_id`; infinite when there are none."""
+    ids = index.ids
+    late = ids[ids > last_id]
+    blocks = (index.vectors_of(late[at : at + _BLOCK]) for at in range(0, len(late), _BLOCK))
+    return min((float(hubness(block, bank, stretched=stretched).min()) for block in blocks), default=np.inf)
 
 
 def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
@@ -141,13 +195,14 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     for at in range(0, len(texts), _BATCH):
         prepared = [encoder.prepare(tower, TextSample(text)) for text in texts[at : at + _BATCH]]
         parts.append(encoder.encode(tower, prepared))
-    return unit(np.concatenate(parts))[0]
+    vectors = np.concatenate(parts)
+    return unit(vectors[[usable(length) for length in lengths(vectors).tolist()]])[0]
 
 
-def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:
+def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec | None) -> Channel | None:
     """The channel whose segments could be queries of this modality through this tower."""
     for channel, own in spec.channels:
-        if own.modality == modality and own.space == tower.space:
+        if tower is not None and own.modality == modality and own.space == tower.space:
             return channel
     return None
 
@@ -157,17 +212,22 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
     # A large channel is known by a part of it: the location moves with the logarithm of the size.
     stride = -(-len(index) // _MOST)
     best, total, least, size = np.full(len(queries), -np.inf), 0.0, np.inf, 0
-    for start in range(0, len(index), _BLOCK * stride):
+    for number, start in enumerate(range(0, len(index), _BLOCK)):
         vectors = index.vectors(start, _BLOCK)
         hubs = hubness(vectors, queries)
+        least = min(least, float(hubs.min()))  # of all: what a search may pass over hangs on it
+        if number % stride:
+            continue
         scores = vectors @ queries.T - hubs[:, None]
         best = np.maximum(best, scores.max(axis=0))
         total += float(scores.mean()) * len(vectors)
-        least, size = min(least, float(hubs.min())), size + len(vectors)
+        size += len(vectors)
     return fit(best, size=size, mean=total / size, least=least)
 
 
-def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors) -> Null | None:
+def _ask_own(
+    store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
+) -> Null | None:
     """The same for queries that are segments of the library.
 
     Most pictures of an archive have others of the same subject, which are matches. So each query is put to groups of a
@@ -179,11 +239,14 @@ def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, que
         index: of the channel that is asked.
         own: the contents that the queries come from, (q,) int64.
         queries: (q, dim) float32 of length 1.
+        centre: what is taken from the index's vectors before they are compared, (dim,) float32; None for nothing.
     """
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(index))[:_BLOCK]
     ids = index.ids[chosen]
     vectors = index.vectors_of(ids)
+    if centre is not None:
+        vectors = centred(vectors, centre)
     hubs = hubness(vectors, queries, stretched=True)
     scores = stretch(queries @ vectors.T) - hubs
     scores[own[:, None] == contents_of(store, ids)] = np.nan
@@ -194,4 +257,5 @@ def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, que
     groups = scores[np.arange(len(queries))[:, None, None], drawn]
     whole = ~np.isnan(groups).any(axis=2)
     mean = float(np.nanmean(scores)) if whole.any() else 0.0
-    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=float(hubs.min()), stretched=True)
+    least = float(hubs.min()) if len(chosen) == len(index) else _least_after(index, queries, 0, stretched=True)
+    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=least, stretched=True)

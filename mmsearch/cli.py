@@ -12,38 +12,35 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
-from mmsearch import __version__, query_options
+from mmsearch import __version__
+from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
-from mmsearch.commands.judging import ask_judged, find_judged, tell_quality
-from mmsearch.commands.signals import cancelled_by_signals as _cancelled_by_signals
+from mmsearch.commands import models as models_command
+from mmsearch.commands.opening import LibraryOption, open_engine
+from mmsearch.commands.progress import indexing_progress
+from mmsearch.commands.signals import cancelled_by_signals
 from mmsearch.commands.terminal import (
     BUG,
     FOUND,
     INTERRUPTED,
     LIBRARY,
-    NOTHING,
-    PLAIN_LINE_SECONDS,
     USAGE,
+    stoppable,
 )
 from mmsearch.commands.terminal import complain as _complain
 from mmsearch.commands.terminal import print_json as _print_json
 from mmsearch.commands.terminal import print_lines as _print_lines
+from mmsearch.encoders.models import AUTO
 from mmsearch.output import options
 
 if TYPE_CHECKING:
-    from indexer.report import Progress
     from mmsearch.engine import Engine
-    from mmsearch.output import OutputSettings, Results
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
@@ -55,15 +52,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-LibraryOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        envvar="MMSEARCH_LIBRARY",
-        help="The library's folder; in your data directory by default.",
-        show_default=False,
-    ),
-]
 JsonOption = options.JsonOption
 
 
@@ -113,7 +101,18 @@ def index(
     ] = None,
     library: LibraryOption = None,
     model: Annotated[
-        str | None, typer.Option(help="The model, for a new library; a library keeps the model it was made with.")
+        str | None,
+        typer.Option(
+            help="The model, for a new library: see mmsearch models. auto by default; a library keeps its own."
+        ),
+    ] = None,
+    speech: Annotated[
+        str | None,
+        typer.Option(help="What hears speech, for a new library: tiny.en (installed), off, base, small, or a folder."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Number type, for a new library: auto, float32, bfloat16, or float16 on a GPU."),
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget files that are gone from disk.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed files again.")] = False,
@@ -150,9 +149,11 @@ def index(
         **({"workers": workers} if workers else {}),
     )
     with (
-        _cancelled_by_signals() as cancel,
-        _engine(library, model, create=bool(paths)) as engine,
-        _progress(quiet=quiet or as_json) as on_progress,
+        _loaded(
+            open_engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
+        ) as engine,
+        cancelled_by_signals() as cancel,
+        indexing_progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
     if as_json:
@@ -165,119 +166,10 @@ def index(
         raise typer.Exit(INTERRUPTED)
 
 
-@app.command()
-def query(
-    terms: query_options.Terms = None,
-    image: query_options.Image = None,
-    audio: query_options.Audio = None,
-    video: query_options.Video = None,
-    text_file: query_options.TextFile = None,
-    library: LibraryOption = None,
-    k: query_options.Limit = 10,
-    kind: query_options.Kinds = None,
-    within: query_options.Within = None,
-    after: query_options.After = None,
-    before: query_options.Before = None,
-    min_duration: query_options.MinDuration = None,
-    max_duration: query_options.MaxDuration = None,
-    near: query_options.NearPlace = None,
-    name: query_options.Name = None,
-    fusion: query_options.FusionName = "auto",
-    metric: query_options.MetricName = "cosine",
-    confident: query_options.Confident = False,
-    not_below: query_options.NotBelow = None,
-    moments: query_options.Moments = False,
-    no_words: query_options.NoWords = False,
-    qrels: query_options.QrelsFile = None,
-    as_json: JsonOption = False,
-    jsonl: options.JsonlOption = False,
-    csv: options.CsvOption = False,
-    paths: options.PathsOption = False,
-    null: options.NullOption = False,
-    duplicates: options.DuplicatesOption = False,
-    preview: options.PreviewOption = None,
-    open_first: options.OpenOption = False,
-    contact_sheet: options.SheetOption = None,
-    model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
-) -> None:
-    """Find the files and moments nearest in meaning to words, pictures, sounds, videos, documents or a mix of them.
-
-    Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
-    """
-    from mmsearch.output import OutputSettings, Results
-
-    wanted = OutputSettings.chosen(
-        json=as_json,
-        jsonl=jsonl,
-        csv=csv,
-        paths=paths,
-        null=null,
-        duplicates=duplicates,
-        preview=preview,
-        open_first=open_first,
-        contact_sheet=contact_sheet,
-    )
-    with query_options.standard_input() as stdin:
-        asked = query_options.query_of(
-            terms or [],
-            {"image": image, "audio": audio, "video": video, "document": text_file},
-            stdin,
-            k=k,
-            kinds=kind,
-            within=within,
-            after=after,
-            before=before,
-            min_seconds=min_duration,
-            max_seconds=max_duration,
-            near=near,
-            name=name,
-            fusion=fusion,
-            metric=metric,
-            confident=confident,
-            not_below=not_below,
-            moments=moments,
-            words=not no_words,
-        )
-        judged, quality = None, None
-        if qrels is not None:
-            judged, asked = find_judged(qrels, terms or [], asked)
-        with _engine(library, model, create=False) as engine:
-            if judged is None:
-                found = engine.query(asked)
-            else:
-                found, quality = ask_judged(engine, judged, asked)
-    measured = None if quality is None else quality.to_json()
-    _give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
-    if quality is not None:
-        tell_quality(quality, wanted.format)
-    if not found:
-        if confident:
-            _complain("nothing here stands out from chance; leave --confident out to see the nearest")
-        else:
-            _complain(
-                "nothing in the library fits the filters" if asked.is_filtered else "no indexed file is on disk now"
-            )
-        raise typer.Exit(NOTHING)
-
-
-@app.command()
-def duplicates(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Only what is in here.")] = None,
-    library: LibraryOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List files that show the same as others: copies, re-encoded pictures, photos and frames of videos."""
-    from mmsearch import show
-
-    with _engine(library, None, create=False) as engine:
-        groups = engine.duplicates(paths or [])
-    if as_json:
-        _print_json(show.duplicates_json(groups))
-    else:
-        _print_lines(show.duplicates(groups))
-    if not groups:
-        _complain("no two files look alike")
-        raise typer.Exit(NOTHING)
+for _command in (asking.query, asking.similar, asking.duplicates):
+    app.command()(_command)
+app.command("eval")(eval_command.evaluate)
+app.add_typer(models_command.app, name="models")
 
 
 @app.command()
@@ -289,7 +181,7 @@ def status(
     """Show what is indexed, and what failed and why."""
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         found = engine.status()
     if as_json:
         _print_json(show.status_json(found))
@@ -310,7 +202,7 @@ def remove(
     """
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         removed = engine.remove(path)
     if as_json:
         _print_json({"files": removed.files, "segments": removed.segments})
@@ -327,9 +219,30 @@ def move(
     """Say that an indexed folder was moved. Nothing is encoded again."""
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         files = engine.move_root(old, new)
     _print_lines([f"{show.many(files, 'file')} now looked for in {show.path(new)}"])
+
+
+@app.command()
+def bridge(
+    library: LibraryOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How the spaces are joined: auto (what does better on held-out captions), ridge, procrustes."
+        ),
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Let pictures find sounds, and sounds find pictures, in models that have a space for each.
+
+    Learned from captions alone, in minutes. Then says how well it does on the frames and the sound of your own videos.
+    """
+    from mmsearch.commands.bridge import make_bridge
+
+    with open_engine(library, None, create=False) as engine:
+        make_bridge(engine, method=method, as_json=as_json)
 
 
 @app.command()
@@ -344,7 +257,7 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
 
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         report = engine.verify()
     if as_json:
         _print_json(asdict(report))
@@ -354,80 +267,12 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(LIBRARY)
 
 
-app.command("eval")(eval_command.evaluate)
-
-
-def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
-    from mmsearch.engine import Engine
-
-    return Engine.open(library, model=model, create=create)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on a terminal, a line now and then elsewhere, nothing when quiet; on standard error."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bar() as on_progress:
-            yield on_progress
-    else:
-        from mmsearch import show
-
-        started = shown = time.monotonic()
-
-        def on_line(state: Progress) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            if now - shown >= PLAIN_LINE_SECONDS:
-                shown = now
-                print(show.progress(state, now - started), file=sys.stderr, flush=True)
-
-        yield on_line
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Indexing", total=None, rate="", failed="")
-        started = time.monotonic()
-
-        def on_progress(state: Progress) -> None:
-            rate = state.done / max(time.monotonic() - started, 1e-3)
-            failed = f"{state.failed:,} failed" if state.failed else ""
-            description = "Indexing" if state.done else "Starting"  # the model is loaded when it is first needed
-            bar.update(
-                task,
-                description=description,
-                completed=state.done,
-                total=state.found or None,
-                rate=f"{rate:.1f} files/s",
-                failed=failed,
-            )
-
-        yield on_progress
-
-
-def _give(results: Results, wanted: OutputSettings) -> None:
-    """Results to standard output, remarks on them to standard error."""
-    from mmsearch.output import finish, remark, write
-
-    remarked = remark(results, wanted)
-    if remarked:
-        print(remarked, file=sys.stderr, flush=True)
-    write(results, wanted, sys.stdout)
-    sys.stdout.flush()  # before a viewer opens, or a picture is drawn
-    for line in finish(results, wanted):
-        _complain(line)
+def _loaded(engine: Engine) -> Engine:
+    """An engine whose model is chosen and here, so that Ctrl-C ends a download and not a run that has not begun."""
+    try:
+        with stoppable():
+            _ = engine.encoder
+    except BaseException:
+        engine.close()
+        raise
+    return engine

@@ -5,120 +5,112 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
 from indexer.filters import Filter
 from indexer.library import Library
-from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
-from indexer.vectors import unit
+from indexer.types import Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
-from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
+from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
+from mmsearch.bridge.advice import missing_bridge
+from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
+from mmsearch.bridge.trial import BridgeReport
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
+from mmsearch.encoders.events import OnModelEvent
+from mmsearch.encoders.request import ModelRequest
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.literal import find_literally
-from mmsearch.places import bytes_of, default_library, expanded, spellings
+from mmsearch.places import default_library, expanded, spellings
 from mmsearch.plan import make_plan
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
 from mmsearch.search import search
+from mmsearch.sharing import Shared, Turn, encode_samples
+from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
     from mmsearch.duplicates import DuplicateGroup
 
-_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet."""
-
-    path: Path
-    spec: ModelSpec | None
-    counts: Counts
-    database_bytes: int
-    index_bytes: int
-    troubles: tuple[Trouble, ...]
-
-
-class _Shared:
-    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
-
-    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
-        self._encoder = encoder
-        self._turn = turn
-        self.spec = encoder.spec
-        self.prepare = encoder.prepare
-        self.count_tokens = encoder.count_tokens
-
-    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        with self._turn:
-            return self._encoder.encode(tower, prepared)
-
-    def transcribe(self, audio: AudioSample) -> list[TextSample]:
-        with self._turn:
-            return self._encoder.transcribe(audio)
-
 
 class Engine:
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
-    def __init__(self, library: Library, encoder: Encoder | None) -> None:
+    def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
         self._library = library
         self._encoder = encoder
         self._backgrounds = BackgroundCache(library)
-        self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
+        self._asked = asked or ModelRequest()
+        self._bridges = BridgeCache(library)
+        self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None, create: bool = True
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: str | Encoder | None = None,
+        create: bool = True,
+        speech: str | None = None,
+        precision: str | None = None,
+        on_event: OnModelEvent | None = None,
     ) -> Engine:
         """Open a library, making a new one where there is none.
 
         Args:
             path: the library's folder; `default_library()` when None.
-            model: a name such as "mini", or an encoder of your own. None takes the model that the
-                library was made with, and the default model for a new library.
+            model: a name such as "fast", or an encoder of your own. "auto" takes the model that the library was made
+                with; a library without one gets "fast" if that is on this machine or can be fetched, and else "mini".
+                None means the same, and decides when the model is first used.
             create: whether to make a library that is not there.
+            speech: what listens, for a library without a model: "tiny.en" (installed), "off", a size of Whisper such as
+                "base", a repository or a folder. A library keeps its own.
+            precision: "float32", "bfloat16" or "float16" (on a GPU), for a library without a model; None and "auto"
+                take what suits the machine. A library keeps its own.
+            on_event: gets `ModelNotice`s (which model was chosen, what is about to be fetched) and, while weights are
+                fetched, `Fetching`. Without it, notices are logged as warnings of "mmsearch.models".
 
         Raises:
             LibraryNotFoundError: there is no library, and `create` is False.
-            ModelMismatchError: the library was made with another model.
+            ModelMismatchError: the library was made with another model, recogniser of speech or precision.
             ModelError: there is no such model.
+            UsageError: `speech` or `precision` go with an encoder of your own, or name nothing there is.
         """
         place = expanded(path) if path is not None else default_library()
         encoder = None if isinstance(model, str) else model
+        if encoder is not None and (speech, precision) != (None, None):
+            raise UsageError("an encoder of your own brings its own speech and precision; leave these out")
+        asked = ModelRequest.of(model if isinstance(model, str) else None, speech, precision, on_event)
         try:
             library = Library.open(place, create=False)
         except LibraryNotFoundError:
-            if isinstance(model, str):
-                encoder = load_encoder(model)
-                if create:
-                    _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
-            library = Library.open(place, create=create)
+            if not create:
+                raise
+            if asked.model is not None or model == AUTO:
+                encoder = _made(*asked.for_new_library(DEFAULT_MODEL), on_event)
+                _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
+            library = Library.open(place, create=True)
         try:
             spec = library.bound_to
-            if isinstance(model, str) and encoder is None:
-                if spec is not None and are_different(model, spec.name):  # said before any weights are looked for
-                    raise library.mismatch(spec.name, model)
-                encoder = load_encoder(model) if spec is None else _load(model, spec)
+            if spec is not None and encoder is None:
+                asked.check(library.path, spec)
+            if asked.model is not None and encoder is None:
+                of_model = asked.for_new_library(DEFAULT_MODEL) if spec is None else asked.for_library(spec)
+                encoder = _made(*of_model, on_event)
             if encoder is not None and spec is not None:
                 library.check(encoder.spec)
         except BaseException:
             library.close()
             raise
-        return cls(library, encoder)
+        return cls(library, encoder, asked)
 
     def __enter__(self) -> Engine:
         return self
@@ -139,7 +131,7 @@ class Engine:
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded on first use.
+        """The model, loaded on first use: chosen where the library has none yet, and fetched where it is not here.
 
         Raises:
             ModelMismatchError: this version of mmsearch would make other vectors than those in the library.
@@ -147,7 +139,10 @@ class Engine:
         with self._encoding:
             if self._encoder is None:
                 spec = self._library.spec
-                encoder = load_encoder(DEFAULT_MODEL) if spec is None else _load(spec.name, spec)
+                if self._library.bound_to is None and not self._asked.says_nothing:
+                    spec = None  # nothing holds a library without vectors to the model that it had
+                of_model = self._asked.for_new_library(DEFAULT_MODEL) if spec is None else self._asked.for_library(spec)
+                encoder = _made(*of_model, self._asked.on_event)
                 if spec is not None:
                     self._library.check(encoder.spec)
                 self._encoder = encoder
@@ -176,6 +171,7 @@ class Engine:
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
         with self._library.writing(wait=options.wait, cancel=cancel):
@@ -191,9 +187,12 @@ class Engine:
                     )
                 if not targets:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
-            encoder = _Shared(self.encoder, self._encoding)
+            encoder = Shared(self.encoder, self._encoding)
+            if options.batch_size == IndexOptions().batch_size:
+                options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
             if not report.interrupted:
+                refresh_means(self._library)
                 calibrate(self._library, encoder)
             report.unreachable += unreachable
             return report
@@ -241,6 +240,33 @@ class Engine:
                         f"at the old place with: mmsearch remove {old}"
                     )
             return self._library.store.move_root(old_path, new_path) or 0
+
+    def needs_no_bridge(self) -> str | None:
+        """Why this library's model needs no bridge, or can have none; None when `make_bridge` is worth while."""
+        spec = self._library.spec or self.encoder.spec
+        return why_no_gap(spec) if gap_of(spec) is None else None
+
+    def make_bridge(
+        self, method: Literal["auto", "ridge", "procrustes"] = "auto", *, on_progress: OnProgress | None = None
+    ) -> BridgeReport:
+        """Let pictures find sounds, and sounds pictures, in a model whose two spaces share only text.
+
+        Takes minutes at most: some thousand captions go through the model's text towers. Nothing is stored before all
+        is done.
+
+        Args:
+            method: how the spaces are joined; "auto" takes what does better on held-out captions.
+            on_progress: called from this thread with what is being done, how much of it is done, and of how much.
+
+        Raises:
+            UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
+            LibraryLockedError: another process is writing.
+        """
+        with self._library.writing(), all_or_nothing(self._library):
+            encoder = Shared(self.encoder, self._encoding)
+            report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
+            calibrate(self._library, encoder)
+            return report
 
     def verify(self) -> VerifyReport:
         """Check files, rows, vectors and indexes against each other, and mend what can be mended."""
@@ -304,20 +330,27 @@ class Engine:
             )
         generation_id, spec = generation
         wanted = filter_of(self._library, query)
+        backgrounds = self._backgrounds.read(generation_id)
+        bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
+        bridge = bridge and bridge.calibrated(backgrounds)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
-            (content and stored_reading(self._library, generation_id, spec, term, content)) or self._read(term)
+            (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            or self._read(term, bridge)
             for term, content in zip(query.terms, held, strict=True)
         ]
-        backgrounds = self._backgrounds.read(generation_id)
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
         words = find_literally(self._library.store, generation_id, query, wanted)
         return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
 
-    def _read(self, term: Term) -> Reading:
-        encoder = _Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: _encode(encoder, tower, samples))
+    def _read(self, term: Term, bridge: Bridge | None) -> Reading:
+        encoder = Shared(self.encoder, self._encoding)
+        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+
+    def missing_bridge(self, query: Query) -> str | None:
+        """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
+        return missing_bridge(self._library, query)
 
     def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
         """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
@@ -338,31 +371,16 @@ class Engine:
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        generation = self._library.store.generation()
-        generation_id = None if generation is None else generation[0]
-        return Status(
-            path=self.path,
-            spec=None if generation is None else generation[1],
-            counts=count(self._library.store, generation_id),
-            database_bytes=bytes_of(self.path.glob("library.sqlite*")),
-            index_bytes=bytes_of(self.path.glob("index/*.faiss")),
-            troubles=tuple(troubles(self._library.store, generation_id)),
-        )
+        return status_of(self._library)
 
 
 def _is_file(term: Term) -> bool:
     return term.kind != "text" and not term.samples
 
 
-def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, NDArray[np.float64]]:
-    """Samples through a tower: rows of length 1, and the lengths that they had."""
-    parts = [
-        encoder.encode(tower, [encoder.prepare(tower, sample) for sample in samples[at : at + _BATCH]])
-        for at in range(0, len(samples), _BATCH)
-    ]
-    return unit(np.concatenate(parts))
+def _made(name: str, precision: str | None, on_event: OnModelEvent | None) -> Encoder:
+    """The encoder of a model, after fetching what is not here of it."""
+    from mmsearch.encoders.pull import ensure
 
-
-def _load(name: str, spec: ModelSpec) -> Encoder:
-    """A library's model, in the precision that made its vectors, whatever this processor would choose today."""
-    return load_encoder(name) if spec.precision is None else load_encoder(name, precision=spec.precision)
+    ensure(name, on_event)
+    return load_encoder(name) if precision is None else load_encoder(name, precision=precision)

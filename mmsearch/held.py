@@ -14,10 +14,11 @@ from indexer.found import segments_of
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
-from indexer.types import Channel, ModelSpec, Vectors
+from indexer.types import Channel, ModelSpec, TowerSpec, Vectors
+from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
-from mmsearch.readings import Meanings, Reading, reached
+from mmsearch.readings import Meanings, Reading, mean_of, reached
 
 _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "image": ("visual",),
@@ -27,6 +28,9 @@ _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "text": (),
 }
 """Which of a file's segments stand for it when it is asked with as this kind."""
+
+_Part = tuple[Channel, Vectors, Vectors]
+"""Segments of one channel of a file: their vectors and norms."""
 
 
 def filter_of(library: Library, query: Query) -> Filter:
@@ -89,37 +93,50 @@ def content_at(library: Library, path: str) -> int | None:
     return None
 
 
-def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: Term, content_id: int) -> Reading:
+def stored_reading(
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    term: Term,
+    content_id: int,
+    bridge: Bridge | None = None,
+) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
-    return stored_readings(library, generation_id, spec, [(term.kind, content_id)])[0]
+    return stored_readings(library, generation_id, spec, [(term.kind, content_id)], bridge)[0]
 
 
 def stored_readings(
-    library: Library, generation_id: int, spec: ModelSpec, asked: Sequence[tuple[TermKind, int]]
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    asked: Sequence[tuple[TermKind, int]],
+    bridge: Bridge | None = None,
 ) -> list[Reading]:
-    """The same for many files at once: as what kind each is asked with, and its content."""
-    parts: dict[int, list[tuple[Channel, Vectors, Vectors]]] = defaultdict(list)
+    """The same for many files at once, each as the kind that it is asked with, and its content."""
+    parts: dict[int, list[_Part]] = defaultdict(list)
     for segments in segments_of(library.store, generation_id, list(dict.fromkeys(content for _, content in asked))):
         order = np.argsort(segments.contents, kind="stable")
         contents, starts = np.unique(segments.contents[order], return_index=True)
         for content, rows in zip(contents.tolist(), np.split(order, starts[1:]), strict=True):
             parts[content].append((segments.channel, segments.vectors[rows], segments.norms[rows]))
-    return [_reading(spec, kind, parts[content]) for kind, content in asked]
+    return [reached(spec, _meanings(spec, kind, parts[content]), bridge) for kind, content in asked]
 
 
-def _reading(spec: ModelSpec, kind: TermKind, parts: Sequence[tuple[Channel, Vectors, Vectors]]) -> Reading:
+def _meanings(spec: ModelSpec, kind: TermKind, parts: Sequence[_Part]) -> Meanings:
+    vectors: dict[TowerSpec, list[Vectors]] = defaultdict(list)
+    norms: dict[TowerSpec, list[Vectors]] = defaultdict(list)
+    for own, rows, lengths in parts:
+        tower = spec.tower_of(own)
+        if tower is not None and own in _CHANNELS_OF[kind]:
+            vectors[tower].append(rows)
+            norms[tower].append(lengths)
     meanings: Meanings = {}
-    for channel, vectors, norms in parts:
-        tower = spec.tower_of(channel)
-        if tower is None or channel not in _CHANNELS_OF[kind]:
-            continue
-        mean = vectors.mean(axis=0)
-        length = float(np.linalg.norm(mean))
-        vector = mean / length if length > 1e-6 else vectors[0]
-        for other, target in spec.channels:
+    for tower, some in vectors.items():  # what is said and what is written in a video are one meaning, as when read
+        meaning = mean_of(np.concatenate(some), np.concatenate(norms[tower]))
+        for channel, target in spec.channels:
             if target.space == tower.space:
-                meanings.setdefault((tower.modality, other), (vector, float(norms.mean())))
-    return reached(spec, meanings)
+                meanings[tower.modality, channel] = meaning
+    return meanings
 
 
 def _knows(library: Library, root_id: int, scope: str) -> bool:

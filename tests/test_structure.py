@@ -24,8 +24,13 @@ LIGHT = [
     "mmsearch/cli.py",
     "mmsearch/commands/__init__.py",
     "mmsearch/commands/eval.py",
+    "mmsearch/commands/models.py",
     "mmsearch/commands/terminal.py",
     "mmsearch/encoders/__init__.py",
+    "mmsearch/encoders/hub.py",
+    "mmsearch/encoders/models.py",
+    "mmsearch/encoders/names.py",
+    "mmsearch/encoders/pull.py",
 ]
 HEAVY = {"PIL", "av", "faiss", "faster_whisper", "open_clip", "sqlalchemy", "torch", "transformers"}
 

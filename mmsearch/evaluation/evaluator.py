@@ -10,6 +10,7 @@ from pathlib import Path
 
 from indexer.errors import UsageError
 from indexer.types import Encoder
+from mmsearch.encoders.events import OnModelEvent
 from mmsearch.evaluation.by_engine import moments_of, rank_by_engine
 from mmsearch.evaluation.by_model import rank_by_model, unreachable
 from mmsearch.evaluation.cases import EvaluationSet
@@ -35,6 +36,7 @@ def evaluate(
     options: EvaluationOptions | None = None,
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    on_event: OnModelEvent | None = None,
 ) -> Report:
     """How good search is, on your own files or on a data set; with several models, which is better.
 
@@ -51,6 +53,7 @@ def evaluate(
         options: how.
         on_progress: called from this thread.
         cancel: set it from anywhere to stop; what was encoded is kept.
+        on_event: is told what is fetched of a model that is not here. Without it, that is logged.
 
     Raises:
         UsageError: the judgements or options make no sense together, or a model cannot serve a direction.
@@ -61,17 +64,18 @@ def evaluate(
     options = options or EvaluationOptions()
     cases = _sets(what)
     own = not cases[0].gallery
+    asked = cases[0].name if own else ""
     if not own and gallery is not None:
         raise UsageError("a data set has a gallery of its own; name a folder of files only with judgements")
     place = own_library(library) if own and gallery is None else None
     watch = Watch(on_progress, cancel)
     with cache_of(options) as (cache, with_cache):
-        systems = systems_of(models, cache, place)
+        systems = systems_of(models, cache, place, on_event)
         if own and any(system.library is None for system in systems):
             cases = tuple(with_gallery(case, place, gallery) for case in cases)
         named = tuple(zip(prefixes([case.direction for case in cases]), cases, strict=True))
         setting = Setting(
-            what=os.fspath(what) if isinstance(what, str | os.PathLike) else "",
+            what=asked,
             cases=named,
             qrels=merged_qrels([(prefix, case.judgements) for prefix, case in named]),
             own=own,
