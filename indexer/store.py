@@ -105,7 +105,7 @@ class Store:
         self._engine.dispose()
 
     def fact(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
-        """The same as `kept`, for what is small and asked for by every query: it is not crowded out by what is large."""
+        """The same as `kept`, for what is small and asked for by every query: what is large does not crowd it out."""
         with self._clear_errors():
             return self._facts.get(key, make)
 

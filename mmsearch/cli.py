@@ -24,7 +24,7 @@ from mmsearch.commands import eval as eval_command
 from mmsearch.commands import models as models_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
-from mmsearch.commands.signals import cancelled_by_signals as _cancelled_by_signals
+from mmsearch.commands.signals import cancelled_by_signals
 from mmsearch.commands.terminal import (
     BUG,
     FOUND,
@@ -152,7 +152,7 @@ def index(
         _loaded(
             open_engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
         ) as engine,
-        _cancelled_by_signals() as cancel,
+        cancelled_by_signals() as cancel,
         indexing_progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from indexer.found import segments_of
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
-from indexer.types import ModelSpec, TowerSpec, Vectors
+from indexer.types import Channel, ModelSpec, TowerSpec, Vectors
 from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
@@ -28,6 +28,9 @@ _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "text": (),
 }
 """Which of a file's segments stand for it when it is asked with as this kind."""
+
+_Part = tuple[Channel, Vectors, Vectors]
+"""Segments of one channel of a file: their vectors and norms."""
 
 
 def filter_of(library: Library, query: Query) -> Filter:
@@ -99,20 +102,41 @@ def stored_reading(
     bridge: Bridge | None = None,
 ) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
+    return stored_readings(library, generation_id, spec, [(term.kind, content_id)], bridge)[0]
+
+
+def stored_readings(
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    asked: Sequence[tuple[TermKind, int]],
+    bridge: Bridge | None = None,
+) -> list[Reading]:
+    """The same for many files at once, each as the kind that it is asked with, and its content."""
+    parts: dict[int, list[_Part]] = defaultdict(list)
+    for segments in segments_of(library.store, generation_id, list(dict.fromkeys(content for _, content in asked))):
+        order = np.argsort(segments.contents, kind="stable")
+        contents, starts = np.unique(segments.contents[order], return_index=True)
+        for content, rows in zip(contents.tolist(), np.split(order, starts[1:]), strict=True):
+            parts[content].append((segments.channel, segments.vectors[rows], segments.norms[rows]))
+    return [reached(spec, _meanings(spec, kind, parts[content]), bridge) for kind, content in asked]
+
+
+def _meanings(spec: ModelSpec, kind: TermKind, parts: Sequence[_Part]) -> Meanings:
     vectors: dict[TowerSpec, list[Vectors]] = defaultdict(list)
     norms: dict[TowerSpec, list[Vectors]] = defaultdict(list)
-    for segments in segments_of(library.store, generation_id, [content_id]):
-        tower = spec.tower_of(segments.channel)
-        if tower is not None and segments.channel in _CHANNELS_OF[term.kind]:
-            vectors[tower].append(segments.vectors)
-            norms[tower].append(segments.norms)
+    for own, rows, lengths in parts:
+        tower = spec.tower_of(own)
+        if tower is not None and own in _CHANNELS_OF[kind]:
+            vectors[tower].append(rows)
+            norms[tower].append(lengths)
     meanings: Meanings = {}
-    for tower, parts in vectors.items():  # what is said and what is written in a video are one meaning, as when read
-        meaning = mean_of(np.concatenate(parts), np.concatenate(norms[tower]))
+    for tower, some in vectors.items():  # what is said and what is written in a video are one meaning, as when read
+        meaning = mean_of(np.concatenate(some), np.concatenate(norms[tower]))
         for channel, target in spec.channels:
             if target.space == tower.space:
                 meanings[tower.modality, channel] = meaning
-    return reached(spec, meanings, bridge)
+    return meanings
 
 
 def _knows(library: Library, root_id: int, scope: str) -> bool:

@@ -14,8 +14,9 @@ import typer
 
 from indexer.errors import CancelledError, UsageError
 from mmsearch.commands.eval_progress import evaluation_progress
+from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.signals import cancelled_by_signals
-from mmsearch.commands.terminal import INTERRUPTED, NOTHING, complain, print_json
+from mmsearch.commands.terminal import INTERRUPTED, NOTHING, ModelEvents, complain, print_json, stoppable
 
 if TYPE_CHECKING:
     from mmsearch.evaluation.cases import EvaluationSet
@@ -42,15 +43,6 @@ Directions = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model; your library's by default.")]
 Compare = Annotated[str | None, typer.Option("--compare", metavar="LIST", help="Several models, separated by commas.")]
-LibraryOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        envvar="MMSEARCH_LIBRARY",
-        help="The library that is searched for judgements.",
-        show_default=False,
-    ),
-]
 Gallery = Annotated[
     Path | None, typer.Option("--gallery", metavar="FOLDER", help="Search the files in here, not the library.")
 ]
@@ -251,10 +243,12 @@ def _evaluated(asked: Wanted, cache: Path | None, *, keep: bool, quiet: bool) ->
         cache=None if cache is None else Path(os.path.abspath(os.path.expanduser(cache))),
         keep=keep,
     )
+    what = _what(asked)  # what is wrong with it is said before a model is fetched
+    _fetch(asked, quiet=quiet)
     try:
         with cancelled_by_signals() as cancel, evaluation_progress(quiet=quiet) as on_progress:
             made = evaluate_all(
-                _what(asked),
+                what,
                 asked.models or (),
                 library=asked.library,
                 gallery=asked.gallery,
@@ -268,12 +262,27 @@ def _evaluated(asked: Wanted, cache: Path | None, *, keep: bool, quiet: bool) ->
     return replace(made, asked=asked.to_json())
 
 
-def _what(asked: Wanted) -> str | Sequence[EvaluationSet]:
-    from mmsearch.evaluation.datasets import load_dataset
+def _fetch(asked: Wanted, *, quiet: bool) -> None:
+    """See that models are here, so that Ctrl-C ends a download at once and an evaluation at the next batch."""
+    from mmsearch.encoders.models import AUTO
+    from mmsearch.encoders.pull import ensure
+
+    with stoppable():
+        for model in asked.models or ():
+            if model != AUTO:
+                ensure(model, ModelEvents(quiet=quiet))
+        if not asked.models and asked.dataset is None and asked.gallery is None:
+            with open_engine(None if asked.library is None else Path(asked.library), None, create=False) as engine:
+                _ = engine.encoder
+
+
+def _what(asked: Wanted) -> EvaluationSet | Sequence[EvaluationSet]:
+    from mmsearch.evaluation.datasets import load_dataset, load_judgements
+    from mmsearch.evaluation.evaluator import grammar_terms
 
     what = asked.what or ""
     if asked.dataset is None:
-        return what
+        return load_judgements(what, parse=grammar_terms)
     return load_dataset(asked.dataset, what, split=asked.split, directions=asked.directions or ())
 
 

@@ -45,13 +45,8 @@ def rank_by_engine(
         watch: is told how far this is.
 
     Raises:
-        UsageError: only some channels may answer, and the engine asks all of them; or no query can be asked.
+        UsageError: no query can be asked.
     """
-    if case.channels:
-        raise UsageError(
-            f"in {case.title} only {' and '.join(case.channels)} may answer, or files would find themselves; the "
-            "engine asks every channel: use --ranking model"
-        )
     _warm(case, encoder, watch)
     depth = options.k or DEPTH
     results: dict[Id, Mapping[Id, float]] = {}

@@ -27,11 +27,11 @@ from mmsearch.evaluation.ids import Id
 from mmsearch.evaluation.merging import merged_qrels
 from mmsearch.evaluation.options import DEPTH, EvaluationOptions, Watch
 from mmsearch.evaluation.shelf import Holding, Shelf, holdings, items_of, native_channel, shelf_of_files, shelf_of_texts
-from mmsearch.held import stored_reading
-from mmsearch.terms import Term
+from mmsearch.held import stored_readings
 
 _ANN_QUERIES = 256  # that an index is tried with
 _ANN_DEPTH = 100
+_AT_ONCE = 256  # files whose vectors are read together
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,7 @@ def rank_by_model(
             inside = {item.id for item in source.gallery or ()} if source is not None else set()
             if not all(term.value in inside for term in asked_files):
                 askers = Library.open(indexed(_askers(case, asked_files), encoder, options, watch, prune=False).path)
-            read = _read_held(askers or library, spec, read)
-        elif library is not None:
-            read = _read_held(library, spec, read)
+        read = _read_held(askers or library, spec, asked_files, read, watch)
         asked = as_vectors(case.queries, encoder, list(shelf.channels), read, watch)
         if case.queries and not asked.ids:
             reasons = asked.unusable[0].reason if asked.unusable else "there are no queries"
@@ -203,22 +201,25 @@ def _askers(case: EvaluationSet, files: Sequence[EvaluationTerm]) -> EvaluationS
     return EvaluationSet(case.name, (), tuple(kinds.values()), split=case.split)
 
 
-def _read_held(library: Library | None, spec: ModelSpec, otherwise: ReadFile) -> ReadFile:
+def _read_held(
+    library: Library | None, spec: ModelSpec, files: Sequence[EvaluationTerm], otherwise: ReadFile, watch: Watch
+) -> ReadFile:
     """Read files by the vectors that a library has of them, and what it does not have in another way."""
     generation = None if library is None else library.store.generation()
-    if library is None or generation is None:
+    if library is None or generation is None or not files:
         return otherwise
     contents = {file.path: file.content for file in holdings(library)}
-
-    def read(term: EvaluationTerm) -> Mapping[Channel, Vectors]:
-        content = contents.get(term.value)
-        if content is not None:
-            reading = stored_reading(library, generation[0], spec, Term(term.kind, term.value), content)
+    held = [term for term in files if term.value in contents]
+    known: dict[tuple[str, str], Mapping[Channel, Vectors]] = {}
+    for at in range(0, len(held), _AT_ONCE):
+        watch.tell("Reading queries", at, len(held))
+        some = held[at : at + _AT_ONCE]
+        readings = stored_readings(library, generation[0], spec, [(term.kind, contents[term.value]) for term in some])
+        for term, reading in zip(some, readings, strict=True):
             if reading:
-                return {channel: approach.vector for channel, approach in reading.items()}
-        return otherwise(term)
-
-    return read
+                vectors = {channel: approach.vector for channel, approach in reading.items()}
+                known[term.kind, term.value] = vectors
+    return lambda term: known.get((term.kind, term.value)) or otherwise(term)
 
 
 def unreachable(spec: ModelSpec, case: EvaluationSet) -> str | None:

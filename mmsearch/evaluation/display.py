@@ -34,6 +34,7 @@ def display_of(
     """
     queries = {prefix + query.id: query for prefix, case in cases for query in case.queries}
     texts = {item.id: item.text for _, case in cases for item in case.gallery if item.text is not None}
+    drawn = lru_cache(maxsize=1024)(picture)
     folder = _common([item for item in kinds if item not in texts])
 
     def item_title(id: str) -> str:
@@ -43,14 +44,14 @@ def display_of(
         return os.path.relpath(id, folder) if folder and os.path.isabs(id) else id
 
     def item_picture(id: str) -> bytes | None:
-        return None if id in texts else picture(id, kinds.get(id), 0.0)
+        return None if id in texts else drawn(id, kinds.get(id), 0.0)
 
     def result_picture(query: str, item: str) -> bytes | None:
-        return None if item in texts else picture(item, kinds.get(item), starts.get((query, item), 0.0))
+        return None if item in texts else drawn(item, kinds.get(item), starts.get((query, item), 0.0))
 
     def query_picture(id: str) -> bytes | None:
         files = queries[id].files if id in queries else ()
-        return picture(files[0], kind_of(files[0]), 0.0) if len(files) == 1 else None
+        return drawn(files[0], kind_of(files[0]), 0.0) if len(files) == 1 else None
 
     def result_text(query: str, item: str) -> str | None:
         text = results.get((query, item))
@@ -78,7 +79,6 @@ def query_title(query: EvaluationQuery) -> str:
     return " ".join(parts)
 
 
-@lru_cache(maxsize=256)
 def picture(path: str, kind: str | None, start: float) -> bytes | None:
     """A small picture of a file: itself, a frame, or a waveform, as PNG; None for a text and what is no file."""
     from mmsearch.output.thumbnails import thumbnail

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from indexer.errors import UsageError
 from indexer.types import Encoder
+from mmsearch.encoders.events import OnModelEvent
 from mmsearch.evaluation.by_engine import moments_of, rank_by_engine
 from mmsearch.evaluation.by_model import rank_by_model, unreachable
 from mmsearch.evaluation.cases import EvaluationSet
@@ -35,6 +36,7 @@ def evaluate(
     options: EvaluationOptions | None = None,
     on_progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    on_event: OnModelEvent | None = None,
 ) -> Report:
     """How good search is, on your own files or on a data set; with several models, which is better.
 
@@ -51,6 +53,7 @@ def evaluate(
         options: how.
         on_progress: called from this thread.
         cancel: set it from anywhere to stop; what was encoded is kept.
+        on_event: is told what is fetched of a model that is not here. Without it, that is logged.
 
     Raises:
         UsageError: the judgements or options make no sense together, or a model cannot serve a direction.
@@ -61,23 +64,24 @@ def evaluate(
     options = options or EvaluationOptions()
     cases = _sets(what)
     own = not cases[0].gallery
+    asked = cases[0].name if own else ""
     if not own and gallery is not None:
         raise UsageError("a data set has a gallery of its own; name a folder of files only with judgements")
     place = own_library(library) if own and gallery is None else None
-    if own and (models or gallery is not None):
-        cases = tuple(with_gallery(case, place, gallery) for case in cases)
-    named = tuple(zip(prefixes([case.direction for case in cases]), cases, strict=True))
-    setting = Setting(
-        what=os.fspath(what) if isinstance(what, str | os.PathLike) else "",
-        cases=named,
-        qrels=merged_qrels([(prefix, case.judgements) for prefix, case in named]),
-        own=own,
-        ranking=options.ranking or ("engine" if own else "model"),
-        options=options,
-    )
     watch = Watch(on_progress, cancel)
     with cache_of(options) as (cache, with_cache):
-        systems = systems_of(models, cache, place)
+        systems = systems_of(models, cache, place, on_event)
+        if own and any(system.library is None for system in systems):
+            cases = tuple(with_gallery(case, place, gallery) for case in cases)
+        named = tuple(zip(prefixes([case.direction for case in cases]), cases, strict=True))
+        setting = Setting(
+            what=asked,
+            cases=named,
+            qrels=merged_qrels([(prefix, case.judgements) for prefix, case in named]),
+            own=own,
+            ranking=options.ranking or ("engine" if own else "model"),
+            options=options,
+        )
         for system in systems:  # before any is put to work
             _refuse(system, setting)
         there = replace(setting, options=with_cache)
@@ -111,6 +115,11 @@ def _refuse(system: System, setting: Setting) -> None:
     for _, case in setting.cases:
         if case.has_texts and setting.ranking == "engine":
             raise UsageError(f"what {case.title} should find are texts that are no files; use --ranking model")
+        if case.channels and setting.ranking == "engine":
+            raise UsageError(
+                f"in {case.title} only {' and '.join(case.channels)} may answer, or files would find themselves; the "
+                "engine asks every channel: use --ranking model"
+            )
         problem = unreachable(system.encoder.spec, case) if setting.ranking == "model" else None
         if problem:
             raise UsageError(f"{case.title}: {problem}; name other --directions, or another model")

@@ -37,7 +37,7 @@ _NAMED = 3  # things named in a sentence about many
 class Setting:
     """What is evaluated and how.
 
-    `what`: the file of judgements, "" for others. `cases`: sets, each with the prefix of its queries. `qrels`: the
+    `what`: the file of judgements, "" for a data set. `cases`: sets, each with the prefix of its queries. `qrels`: the
     judgements of all of them. `own`: whether one's own files are searched, rather than a data set's.
     """
 

@@ -12,7 +12,11 @@ from tempfile import TemporaryDirectory
 from indexer.errors import EmptyLibraryError, UsageError
 from indexer.library import Library
 from indexer.types import Encoder
-from mmsearch.encoders import MODELS, canonical_name, load_encoder
+from mmsearch.encoders import load_encoder
+from mmsearch.encoders.events import OnModelEvent
+from mmsearch.encoders.models import AUTO
+from mmsearch.encoders.names import short_name
+from mmsearch.encoders.pull import ensure
 from mmsearch.engine import Engine
 from mmsearch.evaluation.by_engine import calibrated
 from mmsearch.evaluation.by_model import Source, indexed
@@ -51,29 +55,32 @@ def cache_of(options: EvaluationOptions) -> Iterator[tuple[VectorCache, Evaluati
         yield cache, replace(options, cache=Path(folder_name))
 
 
-def systems_of(models: Sequence[str | Encoder], cache: VectorCache, own: Path | None) -> list[System]:
+def systems_of(
+    models: Sequence[str | Encoder], cache: VectorCache, own: Path | None, on_event: OnModelEvent | None = None
+) -> list[System]:
     """The systems that were asked for.
 
     Args:
         models: names, or encoders; none means the model of one's own library, or the default.
         cache: stands before every encoder.
         own: one's own library, where that is searched.
+        on_event: is told what is fetched of a model that is not here.
 
     Raises:
-        UsageError: one is named twice.
+        UsageError: one is named twice, or none in particular.
         ModelError: there is no such model.
         LibraryError: one's own library is not there, or empty.
     """
     if not models:
         if own is None:
             return [System(DEFAULT, CachedEncoder(load_encoder(DEFAULT), cache))]
-        with Engine.open(own, create=False) as engine:
-            _refuse_empty(own)
+        _refuse_empty(own)
+        with Engine.open(own, create=False, on_event=on_event) as engine:
             encoder = engine.encoder
         return [System(short_name(encoder.spec.name), CachedEncoder(encoder, cache), own)]
     found = []
     for model in models:
-        encoder = load_encoder(model) if isinstance(model, str) else model
+        encoder = _loaded(model, on_event) if isinstance(model, str) else model
         name = model if isinstance(model, str) else short_name(encoder.spec.name)
         library = own if own is not None and _made(own) == encoder.spec.fingerprint else None
         found.append(System(name, CachedEncoder(encoder, cache), library))
@@ -84,9 +91,11 @@ def systems_of(models: Sequence[str | Encoder], cache: VectorCache, own: Path | 
     return found
 
 
-def short_name(name: str) -> str:
-    """A model's name as people write it, where it has such a name."""
-    return next((short for short in MODELS if canonical_name(short) == name), name)
+def _loaded(name: str, on_event: OnModelEvent | None) -> Encoder:
+    if name == AUTO:
+        raise UsageError(f"{AUTO} may be one model here and another one there; name the model that is to be evaluated")
+    ensure(name, on_event)
+    return load_encoder(name)
 
 
 def own_library(library: str | os.PathLike[str] | None) -> Path:
