@@ -14,7 +14,7 @@ from PIL import Image
 
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, Near, Query, Term
+from mmsearch import Answer, Engine, Near, Query, Term
 from mmsearch.cli import app, main
 from mmsearch.grammar import _OPTIONS
 from mmsearch.query_options import query_of, standard_input
@@ -37,9 +37,12 @@ def asked(monkeypatch, tmp_path):
 
         def query(self, query):
             queries.append(query)
-            return []
+            return Answer(())
 
-    monkeypatch.setattr("mmsearch.cli._engine", lambda *_, **__: Asked())
+        def missing_bridge(self, query):
+            return None
+
+    monkeypatch.setattr("mmsearch.commands.asking.open_engine", lambda *_, **__: Asked())
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["mmsearch", "query", *map(str, arguments)])
@@ -205,7 +208,7 @@ def test_limits_are_part_of_the_search(tmp_path, monkeypatch):
         line = "red --limit 5 --name été.jpg"
         assert [hit.path for hit in engine.query(Query.parse(line))] == blue
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(tmp_path / "library"))
-    monkeypatch.setattr("mmsearch.engine._load", lambda *_: FakeEncoder())
+    monkeypatch.setattr("mmsearch.engine._made", lambda *_: FakeEncoder())
     monkeypatch.setattr(sys, "argv", ["mmsearch", "query", "red", "--near", "48.8584,2.2945,100m", "--json"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", io.StringIO())
