@@ -104,7 +104,8 @@ def _promising(
 def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[int, float], float]:
     """The contents of the best files and all that tie with the last of them.
 
-    And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until none that was not fetched can matter.
+    And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until
+    none that was not fetched can matter.
     """
     depth = max(_DEPTH, 16 * count)
     while True:

@@ -39,7 +39,7 @@ def asked(monkeypatch, tmp_path):
             queries.append(query)
             return []
 
-    monkeypatch.setattr("mmsearch.cli._engine", lambda *_, **__: Asked())
+    monkeypatch.setattr("mmsearch.commands.asking.open_engine", lambda *_, **__: Asked())
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["mmsearch", "query", *map(str, arguments)])
@@ -205,7 +205,7 @@ def test_limits_are_part_of_the_search(tmp_path, monkeypatch):
         line = "red --limit 5 --name été.jpg"
         assert [hit.path for hit in engine.query(Query.parse(line))] == blue
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(tmp_path / "library"))
-    monkeypatch.setattr("mmsearch.engine._load", lambda *_: FakeEncoder())
+    monkeypatch.setattr("mmsearch.engine._made", lambda *_: FakeEncoder())
     monkeypatch.setattr(sys, "argv", ["mmsearch", "query", "red", "--near", "48.8584,2.2945,100m", "--json"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", io.StringIO())
