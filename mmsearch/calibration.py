@@ -104,7 +104,15 @@ class Background:
     bank: Vectors
 
 
-def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool = False) -> Null | None:
+def fit(
+    best: Floats,
+    *,
+    size: int,
+    mean: float,
+    least: float,
+    stretched: bool = False,
+    quantiles: tuple[float, float] | None = None,
+) -> Null | None:
     """The Gumbel distribution of best scores, from those in their upper middle.
 
     A bank is general, so that some of its queries do match something; these are at the top, and left out. Quantiles
@@ -116,6 +124,7 @@ def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool =
         mean: the mean score.
         least: the least hubness.
         stretched: whether scores were stretched.
+        quantiles: between which of the best scores the curve is laid; by default, where it was found to fit.
 
     Returns:
         None when there are fewer than 8 scores to go by.
@@ -125,7 +134,7 @@ def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool =
     if len(ordered) < _FEWEST or size < 1:
         return None
     plotting = (np.arange(len(ordered)) + 0.5) / len(ordered)  # Hazen's positions
-    low, high = _QUANTILES_OF_LIKE if stretched else _QUANTILES
+    low, high = quantiles or (_QUANTILES_OF_LIKE if stretched else _QUANTILES)
     inside = (plotting > low) & (plotting < high)
     reduced = -np.log(-np.log(plotting[inside]))
     scale, location = np.polyfit(reduced, ordered[inside], 1)
