@@ -11,18 +11,22 @@ from indexer.errors import UsageError
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import KnownFile
-from indexer.scan import FoundDirectory, FoundFile, ScanRules, scan, worth_opening
+from indexer.scan import FoundDirectory, FoundFile, ScanRules, listed, scan, worth_opening
 from indexer.schema import FAILED, MISSING, PRESENT
 from indexer.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place to index: `scope` is relative to the root at `root`, with "/" between parts."""
+    """One place to index: `scope` is relative to the root at `root`, with "/" between parts.
+
+    With `files`, also relative to the root, these and no others are looked at, and `scope` is not walked.
+    """
 
     root_id: int
     root: str
     scope: str
+    files: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,11 @@ def find_changes(
     store: Store, target: Target, rules: ScanRules, walked: Walked, *, retry_failed: bool = False
 ) -> Iterator[Change]:
     """Walk one target, folder by folder; a file that is unchanged costs one stat, and memory stays flat."""
-    only_file = bool(target.scope) and os.path.isfile(_path_of(target.root, target.scope))
+    chosen = target.files is not None
+    only_file = chosen or (bool(target.scope) and os.path.isfile(_path_of(target.root, target.scope)))
     unreadable: list[str] = []
-    for folder in scan(target.root, target.scope, rules):
+    folders = scan(target.root, target.scope, rules) if target.files is None else listed(target.root, target.files)
+    for folder in folders:
         place = (target.root_id, folder.directory)
         if place in walked.folders:
             continue
@@ -96,14 +102,14 @@ def find_changes(
             found = FoundFile(above, name, _path_of(target.root, folder.directory), 0, 0)
             yield Unreadable(target.root_id, found, folder.problem)
             continue
-        if not folder.directory and _is_empty(folder) and store.directories(target.root_id, ""):
+        if not chosen and not folder.directory and _is_empty(folder) and store.directories(target.root_id, ""):
             yield Emptied(target.root)
             return
         if not only_file:
             walked.folders.add(place)
         known = store.known_in(target.root_id, folder.directory)
         yield from _compare(target, folder, known, walked, only_file=only_file, retry_failed=retry_failed)
-        if not only_file:
+        if chosen or not only_file:
             yield from _gone(target, folder.directory, known, walked)
     if only_file:
         return

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, false, func, select
 
 from indexer.ann import Ids
-from indexer.filters import Filter, shown
+from indexer.filters import Filter, shown, shown_contents
 from indexer.lookup import full_path
 from indexer.schema import Content, Encoding, File, Root, Segment
 from indexer.store import Store, unpack
@@ -26,7 +26,7 @@ class StoredSegments:
 
     `ids`, `contents`: (n,) int64. `vectors`: (n, dim) float32 of length 1, and
     `norms`: (n,) float32, the lengths that their tower gave them. `spans`: (n, 2) float64, start and end in
-    seconds, nan without times. `texts`: n lines, or None.
+    seconds, nan without times. `texts`: n lines, or None. `looks`: see `indexer.likeness`.
     """
 
     channel: Channel
@@ -36,6 +36,7 @@ class StoredSegments:
     norms: Vectors
     spans: np.ndarray[Any, np.dtype[np.float64]]
     texts: tuple[str | None, ...]
+    looks: tuple[bytes | None, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -45,7 +46,10 @@ class StoredSegments:
 class FoundFile:
     """A content as a person knows it. `paths` are the files that hold it, all on disk when last seen."""
 
+    id: int
     kind: Kind
+    width: int | None
+    height: int | None
     title: str | None
     paths: tuple[str, ...]
 
@@ -72,6 +76,8 @@ def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> li
                     Segment.end_seconds,
                     Segment.text,
                     Segment.vector,
+                    Segment.norm,
+                    Segment.look,
                     Encoding.content_id,
                 ).join(Encoding, Encoding.id == Segment.encoding_id)
                 query = query.where(column.in_(some))
@@ -83,9 +89,10 @@ def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> li
             np.array([row.id for row in found], np.int64),
             np.array([row.content_id for row in found], np.int64),
             unpack(b"".join(row.vector for row in found), len(found)),
-            np.ones(len(found), np.float32),
+            np.array([row.norm for row in found], np.float32),
             np.array([(row.start_seconds, row.end_seconds) for row in found], np.float64),
             tuple(row.text for row in found),
+            tuple(row.look for row in found),
         )
         for channel, found in rows.items()
     ]
@@ -98,24 +105,32 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
     """
     here: dict[int, list[str]] = {}
     away: dict[int, list[str]] = {}
-    facts: dict[int, tuple[Kind, str | None]] = {}
+    facts: dict[int, tuple[Kind, int | None, int | None, str | None]] = {}
     reachable: dict[str, bool] = {}
     # Inside a function, the filter is no reason to begin with an index of places or times.
     shown_now: ColumnElement[bool] = func.coalesce(shown(wanted), false())
     with store.reading() as connection:
         for some in slices(content_ids):
             query = (
-                select(Content.id, Content.kind, Content.title, Root.path, File.directory, File.name)
+                select(Content.id, Content.kind, Content.width, Content.height, Content.title)
+                .add_columns(Root.path, File.directory, File.name)
                 .join(File, File.content_id == Content.id)
                 .join(Root, Root.id == File.root_id)
                 .where(Content.id.in_(some), shown_now)
                 .order_by(Root.path, File.directory, File.name)
             )
-            for id, kind, title, root, directory, name in connection.execute(query):
+            for id, kind, width, height, title, root, directory, name in connection.execute(query):
                 there = here if reachable.setdefault(root, os.path.isdir(root)) else away
                 there.setdefault(id, []).append(full_path(root, directory, name))
-                facts[id] = (cast(Kind, kind), title)
-    return {id: FoundFile(*fact, tuple(here.get(id, []) + away.get(id, []))) for id, fact in facts.items()}
+                facts[id] = (cast(Kind, kind), width, height, title)
+    return {id: FoundFile(id, *fact, tuple(here.get(id, []) + away.get(id, []))) for id, fact in facts.items()}
+
+
+def copied(store: Store, wanted: Filter) -> list[int]:
+    """The contents that more than one file on disk holds, by rising id."""
+    query = shown_contents(wanted).group_by(File.content_id).having(func.count() > 1).order_by(File.content_id)
+    with store.reading() as connection:
+        return [int(id) for id in connection.execute(query).scalars() if id is not None]
 
 
 def slices(values: Sequence[int]) -> Iterator[list[int]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from indexer.likeness import look_of
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.scan import FoundFile
 from indexer.schema import FAILED, SKIPPED
-from indexer.types import Channel, MediaInfo, Sample, TextSample, Vectors
+from indexer.types import Channel, ImageSample, MediaInfo, Sample, TextSample, Vectors
 
 _NO_TIME = -1  # a time of modification that no file has: the next run opens it again
 
@@ -25,13 +26,19 @@ class Slot:
     start_seconds: float | None
     end_seconds: float | None
     text: str | None
+    look: bytes | None
     vector: Vectors | None = None
+    norm: float = 1.0
 
     @classmethod
     def of(cls, job: Job, channel: Channel, sample: Sample) -> Slot:
-        """The place for one sample's vector. It does not hold the sample, which may be large."""
+        """The place for one sample's vector. It does not hold the sample, which may be large.
+
+        What a picture looks like is worked out here: for pictures, this is called in a decoding thread.
+        """
         text = sample.text if isinstance(sample, TextSample) else None
-        return cls(job, channel, sample.start_seconds, sample.end_seconds, text)
+        look = look_of(sample.pixels) if isinstance(sample, ImageSample) else None
+        return cls(job, channel, sample.start_seconds, sample.end_seconds, text, look)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,9 +72,9 @@ class Job:
         self.slots.append(slot)
         self.awaited += 1
 
-    def fill(self, slot: Slot, vector: Vectors) -> None:
-        """Put a vector in its place. `vector`: (dim,) float32 of length 1."""
-        slot.vector = vector
+    def fill(self, slot: Slot, vector: Vectors, norm: float) -> None:
+        """Put a vector in its place. `vector`: (dim,) float32 of length 1; `norm`: the length that it had."""
+        slot.vector, slot.norm = vector, norm
         self.awaited -= 1
 
     def outcome(self, frame_similarity: float) -> Outcome:
@@ -84,7 +91,15 @@ class Job:
         if self.key is None or self.info is None:
             raise ValueError(f"{found.path} was neither decoded nor refused")
         segments = [
-            NewSegment(slot.channel, slot.vector, slot.start_seconds, slot.end_seconds, _storable(slot.text))
+            NewSegment(
+                slot.channel,
+                slot.vector,
+                slot.start_seconds,
+                slot.end_seconds,
+                _storable(slot.text),
+                slot.norm,
+                slot.look,
+            )
             for slot in self.slots
             if slot.vector is not None
         ]

@@ -80,7 +80,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE segment (
             id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
             encoding_id INTEGER NOT NULL REFERENCES encoding (id) ON DELETE CASCADE, channel VARCHAR NOT NULL,
-            start_seconds FLOAT, end_seconds FLOAT, text VARCHAR, vector BLOB NOT NULL)""",
+            start_seconds FLOAT, end_seconds FLOAT, text VARCHAR, look BLOB, norm FLOAT NOT NULL,
+            vector BLOB NOT NULL)""",
         "CREATE INDEX segment_encoding ON segment (encoding_id, channel)",
         """CREATE TABLE background (
             generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, modality VARCHAR NOT NULL,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer import likeness
 from indexer.buffer import BoundedBuffer, BufferClosedError
 from indexer.changes import Change, Emptied, NewState, Target, ToOpen, Unreadable, Walked, find_changes
 from indexer.decode import Decoders, Ended, Prepared, Sound
@@ -32,6 +33,7 @@ from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.scan import ScanRules
 from indexer.schema import MISSING
 from indexer.types import AudioSample, DecodeSettings, Encoder, TowerSpec
+from indexer.vectors import lengths, usable
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class _Run:
         self._scanning = True
         self._settled = 0
         settings = DecodeSettings(
-            image_side=spec.image_side,
+            image_side=max(spec.image_side, likeness.SIDE),
             sample_rate=spec.sample_rate,
             count_tokens=encoder.count_tokens,
             max_tokens=spec.max_tokens,
@@ -256,11 +258,12 @@ class _Run:
             return
         for (slot, _), vector in zip(batch, self._vectors(tower, batch), strict=True):
             job = slot.job
-            if vector is None or not np.isfinite(vector).all():
+            norm = 0.0 if vector is None else float(lengths(vector[None])[0])
+            if usable(norm):
+                job.fill(slot, (vector / norm).astype(np.float32), norm)
+            else:
                 job.failure = job.failure or "the model could not encode it"
                 job.awaited -= 1
-            else:
-                job.fill(slot, vector)
             self._settle_if_whole(job)
 
     def _vectors(self, tower: TowerSpec, batch: list[tuple[Slot, Any]]) -> list[Any]:

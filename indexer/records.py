@@ -36,13 +36,19 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewSegment:
-    """A segment to be written. `vector`: (dim,) float32 of length 1."""
+    """A segment to be written.
+
+    `vector`: (dim,) float32 of length 1; `norm`: the length that it had as the tower gave it. `look`: what a picture or
+    a frame looks like (`indexer.likeness`); None for other channels, and for a picture with too little in it.
+    """
 
     channel: Channel
     vector: Vectors
     start_seconds: float | None = None
     end_seconds: float | None = None
     text: str | None = None
+    norm: float = 1.0
+    look: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

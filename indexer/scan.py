@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pathspec import GitIgnoreSpec
@@ -94,6 +95,33 @@ def scan(root: str, scope: str = "", rules: ScanRules | None = None) -> Iterator
     yield from _Walk(root, rules).walk(start, scope, specs)
 
 
+def listed(root: str, files: Iterable[str]) -> Iterator[FoundDirectory]:
+    """These files of `root` and no others, folder by folder: whatever their names, hidden or ignored or a link.
+
+    Args:
+        root: absolute real path of the root.
+        files: paths relative to it, with "/" between parts. One that is not there is passed over.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        directory, _, name = file.rpartition("/")
+        names[directory].append(name)
+    for directory in sorted(names):
+        found = FoundDirectory(directory)
+        for name in sorted(names[directory]):
+            path = os.path.join(root, *directory.split("/"), name) if directory else os.path.join(root, name)
+            try:
+                status = os.stat(path)
+            except OSError as error:
+                if error.errno not in _LEADS_NOWHERE:
+                    reason = f"it cannot be looked at: {error.strerror or error}"
+                    found.unreadable.append((FoundFile(directory, name, path, 0, 0), reason))
+                continue
+            if stat.S_ISREG(status.st_mode):
+                _append(found, name, path, status)
+        yield found
+
+
 class _Walk:
     """What one walk has to remember: which places links have already led to."""
 
@@ -163,10 +191,14 @@ class _Walk:
 def _add(found: FoundDirectory, name: str, path: str, status: os.stat_result) -> None:
     """Put a file into its folder's list when it is worth opening: a suffix that we read, or none at all."""
     if stat.S_ISREG(status.st_mode) and worth_opening(name):
-        mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
-        found.files.append(FoundFile(found.directory, name, path, status.st_size, mtime_ns))
+        _append(found, name, path, status)
     else:
         found.other += 1
+
+
+def _append(found: FoundDirectory, name: str, path: str, status: os.stat_result) -> None:
+    mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
+    found.files.append(FoundFile(found.directory, name, path, status.st_size, mtime_ns))
 
 
 def worth_opening(name: str) -> bool:

@@ -147,7 +147,11 @@ class Encoding(Base):
 
 
 class Segment(Base):
-    """One stretch of one content, with its vector: (dim,) float16, little-endian, of length 1."""
+    """One stretch of one content, with its vector: (dim,) float16, little-endian, of length 1.
+
+    `norm`: the length of the vector as the tower gave it. `look`: what a picture or a frame looks like
+    (`indexer.likeness`); None for other channels, and for a picture with too little in it.
+    """
 
     __tablename__ = "segment"
     # With the channel, so that ids are listed from the index: a row with its vector fills a quarter of a page or more.
@@ -159,6 +163,8 @@ class Segment(Base):
     start_seconds: Mapped[float | None]
     end_seconds: Mapped[float | None]
     text: Mapped[str | None]
+    look: Mapped[bytes | None]
+    norm: Mapped[float]
     vector: Mapped[bytes]
 
 

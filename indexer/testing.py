@@ -37,16 +37,19 @@ class FakeEncoder:
       neighbouring seconds of one word make one line. Silence says nothing.
 
     All vectors are then brought to length 1, so that "red green" against a red picture scores
-    1 / sqrt(2). `encoded` counts what was encoded, by modality, so that tests can prove that nothing
-    was encoded twice. `seconds_per_batch` makes it slow, for tests that interrupt it.
+    1 / sqrt(2). With `raw` they are given as they are, "cat cat dog" with a length of sqrt(5).
+    `encoded` counts what was encoded, by modality, so that tests can prove that nothing was encoded
+    twice. `seconds_per_batch` makes it slow, for tests that interrupt it.
     """
 
-    def __init__(self, name: str = "fake", *, seconds_per_batch: float = 0.0, max_tokens: int = 32) -> None:
+    def __init__(
+        self, name: str = "fake", *, seconds_per_batch: float = 0.0, max_tokens: int = 32, raw: bool = False
+    ) -> None:
         text = TowerSpec("text", "fake", len(VOCABULARY))
         image = TowerSpec("image", "fake", len(VOCABULARY))
         self._spec = ModelSpec(
             name=name,
-            fingerprint=f"{name}-1",
+            fingerprint=f"{name}-raw-1" if raw else f"{name}-1",
             towers=(text, image),
             channels=(("visual", image), ("text", text), ("speech", text)),
             image_side=8,
@@ -55,6 +58,7 @@ class FakeEncoder:
             transcribes=True,
         )
         self._seconds_per_batch = seconds_per_batch
+        self._raw = raw
         self.encoded: Counter[str] = Counter()
 
     @property
@@ -77,10 +81,12 @@ class FakeEncoder:
         return vector
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        """(len(prepared), dim) float32, rows of length 1."""
+        """(len(prepared), dim) float32, rows of length 1 unless `raw`."""
         time.sleep(self._seconds_per_batch)
         self.encoded[tower.modality] += len(prepared)
         matrix = np.stack(prepared).astype(np.float32)
+        if self._raw:
+            return matrix
         lengths: Vectors = np.linalg.norm(matrix, axis=1, keepdims=True)
         return matrix / lengths
 

@@ -38,8 +38,9 @@ _DROPPED = (  # accents, vowel points, variation selectors, and invisible signs 
     *((0x00AD, 0x00AD), (0x0300, 0x036F), (0x0483, 0x0489), (0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670)),
     *((0x06D6, 0x06DC), (0x06DF, 0x06E4), (0x06E7, 0x06E8), (0x06EA, 0x06ED), (0x08D3, 0x08FF), (0x1AB0, 0x1AFF)),
     *((0x1DC0, 0x1DFF), (0x200D, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x20D0, 0x20FF), (0xFE00, 0xFE0F)),
-    *((0xFE20, 0xFE2F), (0xFEFF, 0xFEFF), (0x1F3FB, 0x1F3FF), (0xE0000, 0xE01EF)),
+    *((0xFE20, 0xFE2F), (0xFEFF, 0xFEFF), (0xE0001, 0xE007F), (0xE0100, 0xE01EF)),
 )
+_SKIN_TONES = range(0x1F3FB, 0x1F400)  # a thumb is a thumb
 _SYMBOLS = ((0x2300, 0x24FF), (0x25A0, 0x2BFF), (0x3200, 0x33FF))  # of which only what is category So is a word
 
 SHORTEST_PART = 4
@@ -83,6 +84,8 @@ def _kept(code: int) -> str:
     """A letter, digit or mark itself; nothing for an accent; two private characters for a symbol; else a space."""
     if any(first <= code <= last for first, last in _DROPPED):
         return ""
+    if code in _SKIN_TONES:
+        return " "
     category = unicode_3_2.category(chr(code))
     if 0x0591 <= code <= 0x05C7 and category != "Po":  # Hebrew points; the older table calls some of them unassigned
         return "" if category in ("Mn", "Cn") else " "

@@ -122,11 +122,27 @@ class DecodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class TowerSpec:
-    """One tower: it encodes `modality` into `space`, as vectors of `dim` numbers."""
+    """One tower: it encodes `modality` into `space`, as vectors of `dim` numbers.
+
+    `asks`: the channels of its space that a query reaches through this tower, None for each of them. Two text towers
+    may share a space: one for documents, which asks none, and one for queries; or one for each channel.
+    """
 
     modality: Modality
     space: str
     dim: int
+    asks: tuple[Channel, ...] | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """As JSON values. What has its default is left out: a tower then has the row that it always had."""
+        row: dict[str, Any] = {"modality": self.modality, "space": self.space, "dim": self.dim}
+        return row if self.asks is None else {**row, "asks": list(self.asks)}
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> TowerSpec:
+        """Read back what `to_row` gave."""
+        asks = row.get("asks")
+        return cls(**{**row, "asks": None if asks is None else tuple(asks)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,8 @@ class ModelSpec:
         target = self.tower_of(channel)
         if target is None:
             return None
-        return next((t for t in self.towers if t.modality == modality and t.space == target.space), None)
+        fitting = (tower for tower in self.towers if tower.modality == modality and tower.space == target.space)
+        return next((tower for tower in fitting if tower.asks is None or channel in tower.asks), None)
 
     def token_limit(self, tower: TowerSpec) -> int:
         """How many tokens a text tower reads of a query, its special tokens included."""
@@ -180,15 +197,19 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """The whole table as one line of JSON, which `from_json` reads back."""
-        return json.dumps(asdict(self), sort_keys=True)
+        row = asdict(self)
+        row["towers"] = [tower.to_row() for tower in self.towers]
+        row["channels"] = [(channel, tower.to_row()) for channel, tower in self.channels]
+        row["token_limits"] = [(tower.to_row(), limit) for tower, limit in self.token_limits]
+        return json.dumps(row, sort_keys=True)
 
     @classmethod
     def from_json(cls, line: str) -> ModelSpec:
         """Read back what `to_json` wrote. Older versions wrote fewer fields; these have their defaults."""
         row = json.loads(line)
-        row["towers"] = tuple(TowerSpec(**tower) for tower in row["towers"])
-        row["channels"] = tuple((channel, TowerSpec(**tower)) for channel, tower in row["channels"])
-        row["token_limits"] = tuple((TowerSpec(**tower), limit) for tower, limit in row.get("token_limits", ()))
+        row["towers"] = tuple(TowerSpec.from_row(tower) for tower in row["towers"])
+        row["channels"] = tuple((channel, TowerSpec.from_row(tower)) for channel, tower in row["channels"])
+        row["token_limits"] = tuple((TowerSpec.from_row(tower), limit) for tower, limit in row.get("token_limits", ()))
         return cls(**row)
 
 
@@ -209,7 +230,11 @@ class Encoder(Protocol):
         """Bring one sample to the tower's input (resize, crop, tokenize), small enough to queue."""
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, each row of length 1."""
+        """Encode what `prepare` gave: (len(prepared), tower.dim) float32, as the tower gives it.
+
+        Rows may have any length but 0. Whoever calls brings them to length 1 (`indexer.vectors.unit`); the store keeps
+        the length that was, because some measures of distance ask for it.
+        """
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""

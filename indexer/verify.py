@@ -10,9 +10,11 @@ from sqlalchemy import insert, select, text, update
 
 from indexer.errors import LibraryDamagedError
 from indexer.library import Library
+from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.types import CHANNELS, Channel, ModelSpec
+from indexer.vectors import usable
 from indexer.words import mend_words
 from indexer.writes import STORED_DTYPE, drop_contents
 
@@ -75,13 +77,16 @@ def _check_database(library: Library, report: VerifyReport) -> None:
 
 
 def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report: VerifyReport) -> None:
-    """Each stored vector has its channel's size, holds numbers, and has length 1; else its content goes."""
+    """Each stored vector has its channel's size, holds numbers, and has length 1; else its content goes.
+
+    The same for what is kept beside it: the length that it had, and the look.
+    """
     sizes = {channel: tower.dim * STORED_DTYPE.itemsize for channel, tower in spec.channels}
     bad: set[int] = set()
     last = 0
     while True:
         query = (
-            select(Segment.id, Segment.encoding_id, Segment.channel, Segment.vector)
+            select(Segment.id, Segment.encoding_id, Segment.channel, Segment.vector, Segment.norm, Segment.look)
             .join(Encoding, Encoding.id == Segment.encoding_id)
             .where(Encoding.generation_id == generation_id, Segment.id > last)
             .order_by(Segment.id)
@@ -94,7 +99,8 @@ def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report
         last = rows[-1].id
         report.vectors += len(rows)
         for row in rows:
-            if len(row.vector) != sizes.get(row.channel):
+            beside = usable(row.norm) and (row.look is None or len(row.look) == LOOK_BYTES)
+            if len(row.vector) != sizes.get(row.channel) or not beside:
                 bad.add(row.encoding_id)
                 continue
             vector = np.frombuffer(row.vector, STORED_DTYPE).astype(np.float32)

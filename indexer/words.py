@@ -114,11 +114,11 @@ _Asks = Literal["exact", "all", "phrases", "any"]
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """One question to a full-text table. `at_most`: rows that match, or more; None when nobody counted."""
+    """One question to a full-text table. `matches`: rows that match; None when they are too many to be counted."""
 
     asks: _Asks
     expression: str
-    at_most: int | None
+    matches: int | None
     is_common: bool = False
 
 
@@ -304,13 +304,13 @@ def _stages(connection: Connection, source: _Source, asked: WordQuery, limit: in
     matching = [term for term in counting if rows[term]]
     if not matching:
         return
-    most = None if is_common else 2 * limit
+    most = 2 * limit
 
     def joined(word: str, terms: Iterable[Term], asks: _Asks) -> Iterator[_Stage]:
         expression = f" {word} ".join(asking[term] for term in terms)
-        at_most = None if most is None else _rows_of(connection, source, [expression], most + 1)[0]
-        if at_most != 0:
-            yield _Stage(asks, expression, at_most, is_common)
+        (counted,) = _rows_of(connection, source, [expression], most + 1)
+        if counted:
+            yield _Stage(asks, expression, counted if counted <= most else None, is_common)
 
     if len(matching) == len(counting):
         partly = source.partial and len(asking) < len(asked.terms)
@@ -346,7 +346,7 @@ def _best(connection: Connection, source: _Source, stage: _Stage, limit: int) ->
     for scan, depth in tries:
         values = {"words": stage.expression, "scan": scan, "depth": depth, "limit": limit}
         rows = connection.execute(source.query(), values).all()
-        if len(rows) == limit or (stage.at_most is not None and stage.at_most <= depth):
+        if len(rows) == limit or (stage.matches is not None and stage.matches <= min(depth, _COMMON_ROWS)):
             break
     return rows
 

@@ -102,6 +102,8 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
                     "start_seconds": segment.start_seconds,
                     "end_seconds": segment.end_seconds,
                     "text": segment.text,
+                    "look": segment.look,
+                    "norm": segment.norm,
                     "vector": segment.vector.astype(STORED_DTYPE).tobytes(),
                 }
                 for segment in new.segments

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
+    from mmsearch.duplicates import DuplicateFile, DuplicateGroup
     from mmsearch.engine import Engine, Status
     from mmsearch.places import default_library
     from mmsearch.query import Query
@@ -51,6 +52,7 @@ _HOMES = {
     ),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
+    "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
     "mmsearch.engine": ("Engine", "Status"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
@@ -60,6 +62,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DamagedMediaError",
+    "DuplicateFile",
+    "DuplicateGroup",
     "EmptyLibraryError",
     "Encoder",
     "Engine",

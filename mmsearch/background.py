@@ -25,6 +25,7 @@ from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
+from indexer.vectors import unit
 from mmsearch.calibration import Background, Null, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
@@ -140,9 +141,7 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     for at in range(0, len(texts), _BATCH):
         prepared = [encoder.prepare(tower, TextSample(text)) for text in texts[at : at + _BATCH]]
         parts.append(encoder.encode(tower, prepared))
-    vectors = np.concatenate(parts)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return vectors
+    return unit(np.concatenate(parts))[0]
 
 
 def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:

@@ -180,13 +180,5 @@ def hubness(
     return np.asarray(alpha * nearest.mean(axis=1), np.float64)
 
 
-def noisy_or(*chances: Floats | float) -> Floats:
-    """The chance that at least one of several independent signals is right: 1 - prod(1 - p). A missing one is 0."""
-    miss: Any = 1.0
-    for chance in chances:
-        miss = miss * (1 - np.asarray(chance, np.float64))
-    return np.asarray(1 - miss)
-
-
 Backgrounds = Mapping[tuple[str, str], Background]
 """By (query modality, channel)."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from indexer.report import Progress
     from mmsearch.engine import Engine
     from mmsearch.output import OutputSettings, Results
+    from mmsearch.rank import Answer
 
 FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -235,13 +236,82 @@ def query(
         with _engine(library, model, create=False) as engine:
             found = engine.query(asked)
     _give(Results(asked.asked, found.hits, found.matches_well), wanted)
-    if not found:
-        if confident:
-            _complain("nothing here stands out from chance; leave --confident out to see the nearest")
-        else:
-            _complain(
-                "nothing in the library fits the filters" if asked.is_filtered else "no indexed file is on disk now"
-            )
+    _exit_without(found, confident=confident, filtered=asked.is_filtered)
+
+
+@app.command()
+def similar(
+    path: Annotated[
+        str, typer.Argument(metavar="FILE", help="A picture, sound, video or text; in the library or not.")
+    ],
+    library: LibraryOption = None,
+    k: query_options.Limit = 10,
+    kind: query_options.Kinds = None,
+    within: query_options.Within = None,
+    confident: query_options.Confident = False,
+    moments: query_options.Moments = False,
+    as_json: JsonOption = False,
+    jsonl: options.JsonlOption = False,
+    csv: options.CsvOption = False,
+    paths: options.PathsOption = False,
+    null: options.NullOption = False,
+    duplicates: options.DuplicatesOption = False,
+    preview: options.PreviewOption = None,
+    open_first: options.OpenOption = False,
+    contact_sheet: options.SheetOption = None,
+) -> None:
+    """Find what is most like a file, which itself is left out. One that is in the library costs no encoding.
+
+    Lines, formats and exit codes are those of `mmsearch query`.
+    """
+    from mmsearch.output import OutputSettings, Results
+
+    wanted = OutputSettings.chosen(
+        json=as_json,
+        jsonl=jsonl,
+        csv=csv,
+        paths=paths,
+        null=null,
+        duplicates=duplicates,
+        preview=preview,
+        open_first=open_first,
+        contact_sheet=contact_sheet,
+    )
+    kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
+    with _engine(library, None, create=False) as engine:
+        found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
+    _give(Results(path, found.hits, found.matches_well), wanted)
+    _exit_without(found, confident=confident, filtered=bool(kinds or within))
+
+
+def _exit_without(found: Answer, *, confident: bool, filtered: bool) -> None:
+    """Say why nothing was found, and exit with 1; go on when something was."""
+    if found:
+        return
+    if confident:
+        _complain("nothing here stands out from chance; leave --confident out to see the nearest")
+    else:
+        _complain("nothing in the library fits the filters" if filtered else "no indexed file is on disk now")
+    raise typer.Exit(NOTHING)
+
+
+@app.command()
+def duplicates(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Only what is in here.")] = None,
+    library: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List files that show the same as others: copies, re-encoded pictures, photos and frames of videos."""
+    from mmsearch import show
+
+    with _engine(library, None, create=False) as engine:
+        groups = engine.duplicates(paths or [])
+    if as_json:
+        _print_json(show.duplicates_json(groups))
+    else:
+        _print_lines(show.duplicates(groups))
+    if not groups:
+        _complain("no two files look alike")
         raise typer.Exit(NOTHING)
 
 

@@ -11,17 +11,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
+from indexer.filters import Filter
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from indexer.vectors import unit
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
-from mmsearch.held import content_at, filter_of, stored_reading
+from mmsearch.held import content_at, filter_of, places_of, stored_reading
+from mmsearch.literal import find_literally
 from mmsearch.places import bytes_of, default_library, expanded, spellings
 from mmsearch.plan import make_plan
 from mmsearch.query import Query, Term
@@ -31,6 +35,7 @@ from mmsearch.search import search
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
+    from mmsearch.duplicates import DuplicateGroup
 
 _BATCH = 32
 
@@ -300,11 +305,29 @@ class Engine:
         backgrounds = self._backgrounds.read(generation_id)
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
-        return search(self._library, generation_id, plan, wanted, hidden=own)
+        words = find_literally(self._library.store, generation_id, query, wanted)
+        return search(self._library, generation_id, plan, wanted, words=words, hidden=own)
 
     def _read(self, term: Term) -> Reading:
         encoder = _Shared(self.encoder, self._encoding)
         return read_term(term, encoder, lambda tower, samples: _encode(encoder, tower, samples))
+
+    def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
+        """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
+
+        Args:
+            within: folders and files to look at; all that is indexed when empty.
+
+        Raises:
+            UsageError: something in `within` is not in the library.
+        """
+        from mmsearch.duplicates import find_duplicates
+
+        if isinstance(within, str):
+            raise UsageError("within is a list, for example within=['media/2024']")
+        generation = self._library.store.generation()
+        wanted = Filter(places=places_of(self._library, within) if within else None)
+        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
@@ -324,16 +347,13 @@ def _is_file(term: Term) -> bool:
     return term.kind != "text" and not term.samples
 
 
-def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, Vectors]:
+def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, NDArray[np.float64]]:
     """Samples through a tower: rows of length 1, and the lengths that they had."""
     parts = [
         encoder.encode(tower, [encoder.prepare(tower, sample) for sample in samples[at : at + _BATCH]])
         for at in range(0, len(samples), _BATCH)
     ]
-    vectors = np.concatenate(parts)
-    norms: Vectors = np.linalg.norm(vectors, axis=1)
-    vectors /= np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
-    return vectors, norms
+    return unit(np.concatenate(parts))
 
 
 def _load(name: str, spec: ModelSpec) -> Encoder:

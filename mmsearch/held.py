@@ -98,7 +98,9 @@ def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: 
         mean = segments.vectors.mean(axis=0)
         length = float(np.linalg.norm(mean))
         vector = mean / length if length > 1e-6 else segments.vectors[0]
-        meanings.setdefault((tower.modality, tower.space), (vector, float(segments.norms.mean())))
+        for channel, target in spec.channels:
+            if target.space == tower.space:
+                meanings.setdefault((tower.modality, channel), (vector, float(segments.norms.mean())))
     return reached(spec, meanings)
 
 

@@ -87,6 +87,11 @@ class Plan:
         return self.fusion in ("sum", "attention") or len(self.weights) == 1
 
     @property
+    def is_log_odds(self) -> bool:
+        """Whether what ranks is excess over chance, and not ranks, distances or cosines."""
+        return self.calibrated and self.query.metric == "cosine" and self.fusion not in ("concat", "rrf", "borda")
+
+    @property
     def missing(self) -> float:
         """What a term counts for where it does not reach: what it scores on average by chance."""
         if not self.calibrated:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from indexer.found import FoundFile
+from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
 from mmsearch.calibration import confidence
 from mmsearch.plan import Plan, Scored
@@ -74,11 +75,11 @@ class Hit:
 class Words:
     """What looking for the words themselves found of one content.
 
-    `confidence`: in [0, 1). `literal`: a quoted phrase or a file name is there as it was typed. `segment_id`: where the
-    words are, or None for a name or title. `matched`: what was found.
+    `evidence`: what it adds to the log-odds of a match, 0 or more. `literal`: a quoted phrase or a file name is there
+    as it was typed. `segment_id`: where the words are, or None for a name or title. `matched`: what was found.
     """
 
-    confidence: float
+    evidence: float
     literal: bool = False
     segment_id: int | None = None
     matched: tuple[str, ...] = ()
@@ -105,19 +106,49 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         files: which of them are on disk, and where.
         plan: the query, and how its scores are to be read.
     """
-    ranked: list[tuple[tuple[bool, float, str, float], Hit]] = []
+    ranked: list[tuple[tuple[bool, float, str, float], Hit, bytes | None]] = []
     for content, candidate in candidates.items():
         file = files.get(content)
         if file is None or not candidate.rows:
             continue
         literal = candidate.words is not None and candidate.words.literal
+        look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit))
+            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
-    hits = [hit for _, hit in ranked]
+    hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
     if plan.query.confident:
         hits = [hit for hit in hits if hit.matches_well]
     return hits[: plan.query.k]
+
+
+def _look(candidate: Candidate) -> bytes | None:
+    """What a content shows where it is nearest to the query; None where it shows nothing, or nothing to tell it by."""
+    best = max(
+        ((part.key[row], part.segments.looks[row]) for part, row in candidate.rows if part.segments.looks[row]),
+        key=lambda pair: pair[0],
+        default=(0.0, None),
+    )
+    return best[1]
+
+
+def _folded(ranked: Sequence[tuple[Hit, bytes | None]]) -> list[Hit]:
+    """Hits that show the same as a better one, under that one: a picture and its copies, a photo and a frame."""
+    shown: list[Hit] = []
+    under: dict[int, list[str]] = {}
+    looks: list[tuple[int, bytes]] = []
+    for hit, look in ranked:
+        same = None
+        if look is not None and looks:
+            alike = np.flatnonzero(near(look, stacked([other for _, other in looks])))
+            same = looks[int(alike[0])][0] if len(alike) else None
+        if same is not None:
+            under.setdefault(same, []).append(hit.path)
+            continue
+        if look is not None:
+            looks.append((len(shown), look))
+        shown.append(hit)
+    return [replace(hit, duplicates=tuple(under.get(at, ()))) for at, hit in enumerate(shown)]
 
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
@@ -159,15 +190,18 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
 
 def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
     """A content's moments, best first, with their keys: neighbours that score alike are one."""
-    words_in = candidate.words.segment_id if candidate.words is not None else None
+    words = candidate.words
+    words_in = words.segment_id if words is not None else None
+    evidence = words.evidence if words is not None else 0.0
+    literal = words is not None and words.literal
     channels: dict[Channel, tuple[Scored, list[int]]] = {}
     for part, row in candidate.rows:
         channels.setdefault(part.segments.channel, (part, []))[1].append(row)
     order = sorted(
         candidate.rows,
         key=lambda at: (
-            at[0].segments.ids[at[1]] != words_in,
-            -at[0].key[at[1]],
+            not (literal and at[0].segments.ids[at[1]] == words_in),
+            -at[0].key[at[1]] - (evidence if at[0].segments.ids[at[1]] == words_in else 0.0),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.errors import MediaError, UsageError
 from indexer.names import Channel, Modality
@@ -59,11 +60,11 @@ class Approach:
 Reading = Mapping[Channel, Approach]
 """A term in every channel that it reaches."""
 
-Meanings = dict[tuple[Modality, str], tuple[Vectors, float]]
-"""Vector and norm of a term by (modality, space)."""
+Meanings = dict[tuple[Modality, Channel], tuple[Vectors, float]]
+"""Vector and norm of a term by the modality that was encoded and the channel that it is for."""
 
-Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, Vectors]]
-"""Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float32."""
+Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, NDArray[np.float64]]]
+"""Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float64."""
 
 
 def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
@@ -81,11 +82,16 @@ def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
     samples = _samples(term, encoder)
     meanings: Meanings = {}
     for modality, parts in samples.items():
-        for tower in dict.fromkeys(spec.query_tower(modality, channel) for channel, _ in spec.channels):
-            if tower is not None:
+        encoded: dict[TowerSpec, tuple[Vectors, float]] = {}
+        for channel, _ in spec.channels:
+            tower = spec.query_tower(modality, channel)
+            if tower is None:
+                continue
+            if tower not in encoded:
                 if term.kind == "text" and isinstance(parts[0], TextSample):
                     check_length(parts[0].text, tower, encoder)
-                meanings[modality, tower.space] = _mean(*encode(tower, parts))
+                encoded[tower] = _mean(*encode(tower, parts))
+            meanings[modality, channel] = encoded[tower]
     reading = reached(spec, meanings)
     if not reading:
         raise UsageError(_unread(term, spec, samples))
@@ -95,9 +101,9 @@ def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
 def reached(spec: ModelSpec, meanings: Meanings) -> Reading:
     """Every channel that a term reaches, by the modality that suits the channel best."""
     reading: dict[Channel, Approach] = {}
-    for channel, target in spec.channels:
+    for channel, _ in spec.channels:
         for modality in _PREFERRED[channel]:
-            found = meanings.get((modality, target.space))
+            found = meanings.get((modality, channel))
             if found is not None:
                 reading[channel] = Approach(*found, modality)
                 break
@@ -147,18 +153,20 @@ def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
 def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
     """The samples of a file, as an indexing run decodes it, but no more of them than make a query."""
     from indexer.media import open_media
+    from mmsearch.sources import format_of
 
     spec = encoder.spec
     path = Path(term.value)
+    format = format_of(path, term.kind)
     frames_per_second = _FRAMES_PER_SECOND
     try:
-        with open_media(path, _settings(encoder, frames_per_second)) as media:
+        with open_media(path, _settings(encoder, frames_per_second), format=format) as media:
             seconds = media.info.duration_seconds
         if seconds and seconds * frames_per_second > FRAMES:
             frames_per_second = FRAMES / seconds
         samples: list[Sample] = []
         heard = 0.0
-        with open_media(path, _settings(encoder, frames_per_second)) as media:
+        with open_media(path, _settings(encoder, frames_per_second), format=format) as media:
             for sample in media.samples:
                 if isinstance(sample, AudioSample):
                     if heard >= LISTENED_SECONDS:
@@ -186,7 +194,7 @@ def _settings(encoder: Encoder, frames_per_second: float) -> DecodeSettings:
     )
 
 
-def _mean(vectors: Vectors, norms: Vectors) -> tuple[Vectors, float]:
+def _mean(vectors: Vectors, norms: NDArray[np.float64]) -> tuple[Vectors, float]:
     """One vector of length 1 for several: their mean direction. Where they cancel out, the first."""
     mean: Vectors = vectors.mean(axis=0)
     length = float(np.linalg.norm(mean))

@@ -12,10 +12,13 @@ from indexer.filters import Filter
 from indexer.found import files_of, segments_of, segments_with
 from indexer.library import Library
 from mmsearch import fusion
-from mmsearch.calibration import OFFSET, confidence, noisy_or
+from mmsearch.calibration import confidence
 from mmsearch.fusion import Scores
 from mmsearch.plan import Plan, Scored
 from mmsearch.rank import Answer, Candidate, Words, hits_of
+
+LITERAL = 0.99
+"""The least confidence of what holds a quoted phrase, or is named as was typed."""
 
 _POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
 _FIRST = 128  # segments fetched from each channel, to begin with
@@ -43,12 +46,16 @@ def search(
     """
     words = words or {}
     count = plan.query.k + len(hidden)
-    found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
-    contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
-    # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
-    segments = segments_of(library.store, generation_id, contents)
-    candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
-    hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+    while True:
+        found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
+        contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
+        # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
+        segments = segments_of(library.store, generation_id, contents)
+        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
+        hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
+        if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
+            break
+        count *= 2  # near-identical files were folded together
     return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
 
 
@@ -112,11 +119,10 @@ def _candidates(plan: Plan, parts: Sequence[Scored], words: Mapping[int, Words])
         above = best([part.above for part in parts])
         keys, worth = _fused(plan, best([part.terms for part in parts]), best([part.cosines for part in parts]), above)
     blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
-    chances = confidence(worth) if plan.calibrated else np.full(len(unique), np.nan)
     candidates: dict[int, Candidate] = {}
-    for content, key, chance in zip(unique.tolist(), keys.tolist(), chances.tolist(), strict=True):
+    for content, key, of in zip(unique.tolist(), keys.tolist(), worth.tolist(), strict=True):
         if content not in blocked:
-            candidates[content] = _with_words(plan, key, chance, words.get(content))
+            candidates[content] = _with_words(plan, key, of, words.get(content))
     for part in parts:
         for row, content in enumerate(part.segments.contents.tolist()):
             if content in candidates:
@@ -137,15 +143,14 @@ def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[S
     return ranking(np.concatenate([terms, above]), [*plan.weights, *lower]), worth
 
 
-def _with_words(plan: Plan, key: float, chance: float, words: Words | None) -> Candidate:
-    """A content's worth by meaning, and by words where these are in it.
-
-    The two are independent signals of which either is enough, so that the one that is missing takes nothing away.
-    """
-    if words is None:
-        return Candidate(key, None if np.isnan(chance) else chance, None)
-    if np.isnan(chance):
-        return Candidate(key + words.confidence, None, words)
-    both = min(float(noisy_or(chance, words.confidence)), 1 - 1e-12)
-    lift = float(np.log(both / (1 - both))) + OFFSET if plan.is_feature_level else key + words.confidence
-    return Candidate(max(key, lift), both, words)
+def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Candidate:
+    """A content's worth by meaning, and by words where these are in it: in log-odds, evidence adds up."""
+    evidence = 0.0 if words is None else words.evidence
+    if not plan.calibrated:
+        return Candidate(key + evidence, None, words)
+    chance = float(confidence(worth + evidence))
+    if words is not None and words.literal:
+        chance = max(chance, LITERAL)
+    # Ranks and distances are not log-odds: there, words only break ties.
+    lift = evidence if plan.is_log_odds else 1e-6 * evidence
+    return Candidate(key + lift, chance, words)

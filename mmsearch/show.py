@@ -9,12 +9,15 @@ from typing import Any
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
+from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.engine import Status
 from mmsearch.output.text import clean, clock, many, path
 
 __all__ = [
     "amount",
     "clean",
+    "duplicates",
+    "duplicates_json",
     "many",
     "path",
     "progress",
@@ -34,6 +37,37 @@ def amount(bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def duplicates(groups: list[DuplicateGroup]) -> Iterator[str]:
+    """Groups of near-identical files, a line for each file, with an empty line between groups."""
+    for number, group in enumerate(groups):
+        if number:
+            yield ""
+        for file in group.files:
+            size = f"{file.width}x{file.height}" if file.width and file.height else ""
+            first, *further = [f"{clock(start)}-{clock(end)}" for start, end in file.spans] or [""]
+            yield f"{file.kind:<5}  {size:<9}  {first:<11}  {path(file.path)}"
+            if further:
+                yield f"{'':31}also {', '.join(further)}"
+            for copy in file.copies:
+                yield f"{'':31}same bytes: {path(copy)}"
+
+
+def duplicates_json(groups: list[DuplicateGroup]) -> dict[str, Any]:
+    """Groups of near-identical files as JSON: see docs/json.md."""
+    return {"groups": [{"files": [_duplicate_json(file) for file in group.files]} for group in groups]}
+
+
+def _duplicate_json(file: DuplicateFile) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "kind": file.kind,
+        "width": file.width,
+        "height": file.height,
+        "moments": [{"start": start, "end": end} for start, end in file.spans],
+        "copies": list(file.copies),
+    }
 
 
 def report(done: IndexReport) -> Iterator[str]:

@@ -134,7 +134,8 @@ def _snapshot(engine: Engine) -> list[tuple[Any, ...]]:
             text(
                 "SELECT root.path, file.directory, file.name, file.state, file.size, content.digest, content.kind,"
                 " content.width, content.duration_seconds, segment.channel, segment.start_seconds,"
-                " segment.end_seconds, segment.text, segment.vector FROM file JOIN root ON root.id = file.root_id"
+                " segment.end_seconds, segment.text, segment.look, segment.norm, segment.vector"
+                " FROM file JOIN root ON root.id = file.root_id"
                 " LEFT JOIN content ON content.id = file.content_id"
                 " LEFT JOIN encoding ON encoding.content_id = content.id"
                 " LEFT JOIN segment ON segment.encoding_id = encoding.id"

@@ -6,6 +6,8 @@ A model's name is a row of `MODELS`, or is put together from parts, one for each
     clip:/path/to/folder                     pictures, with transformers
     clap:laion/clap-htsat-unfused            sounds
     open_clip:...+clap:...                   both
+    gemma:google/embeddinggemma-2            pictures, sounds and documents in one space; ":dim=256" for shorter vectors
+    pe-av:facebook/pe-av-large               pictures and sounds in one space
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from indexer.errors import ModelError
 from indexer.types import Encoder
 
 if TYPE_CHECKING:
-    from mmsearch.encoders.tower import AudioTower, ImageTower, TextTower
+    from mmsearch.encoders.tower import Towers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ MODELS: dict[str, Model] = {
         "like fast, with Google's SigLIP 2 B/16, which is asked for pictures in many languages",
         f"open_clip:ViT-B-16-SigLIP2/webli+{_CLAP}",
     ),
+    "gemma": Model(
+        "Google's EmbeddingGemma 2: pictures, sounds, documents and speech in one space, in over 100 languages",
+        "gemma:google/embeddinggemma-2",
+    ),
+    "pe-av": Model(
+        "Meta's PE-AV: pictures and sounds in one space; documents and English speech as in mini",
+        "pe-av:facebook/pe-av-large",
+    ),
 }
 """Every model that has a name of its own."""
 
@@ -53,34 +63,54 @@ DEFAULT_MODEL = "mini"
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
-    """A kind of part. `make` takes what follows the colon, and a precision; towers load on first use."""
+    """A kind of part, and what it is for. `make` takes what follows the colon, and a precision."""
 
-    modality: Literal["image", "audio"]
-    make: Callable[[str, str | None], tuple[ImageTower | AudioTower, TextTower]]
+    modalities: tuple[Literal["image", "audio"], ...]
+    make: Callable[[str, str | None], Towers]
 
 
-def _open_clip(source: str, precision: str | None) -> tuple[ImageTower, TextTower]:
+def _open_clip(source: str, precision: str | None) -> Towers:
     from mmsearch.encoders.open_clip import open_clip_towers
+    from mmsearch.encoders.tower import Towers
 
-    return open_clip_towers(source, precision=precision)
+    visual, query = open_clip_towers(source, precision=precision)
+    return Towers(visual=visual, queries=(query,))
 
 
-def _clip(source: str, precision: str | None) -> tuple[ImageTower, TextTower]:
+def _clip(source: str, precision: str | None) -> Towers:
+    from mmsearch.encoders.tower import Towers
     from mmsearch.encoders.transformers_clip import clip_towers
 
-    return clip_towers(source, precision=precision)
+    visual, query = clip_towers(source, precision=precision)
+    return Towers(visual=visual, queries=(query,))
 
 
-def _clap(source: str, precision: str | None) -> tuple[AudioTower, TextTower]:
+def _clap(source: str, precision: str | None) -> Towers:
     from mmsearch.encoders.clap import clap_towers
+    from mmsearch.encoders.tower import Towers
 
-    return clap_towers(source, precision=precision)
+    sound, query = clap_towers(source, precision=precision)
+    return Towers(sound=sound, queries=(query,))
+
+
+def _gemma(source: str, precision: str | None) -> Towers:
+    from mmsearch.encoders.gemma import gemma_towers
+
+    return gemma_towers(source, precision=precision)
+
+
+def _pe_av(source: str, precision: str | None) -> Towers:
+    from mmsearch.encoders.pe_av import pe_av_towers
+
+    return pe_av_towers(source, precision=precision)
 
 
 _SCHEMES: dict[str, _Scheme] = {
-    "open_clip": _Scheme("image", _open_clip),
-    "clip": _Scheme("image", _clip),
-    "clap": _Scheme("audio", _clap),
+    "open_clip": _Scheme(("image",), _open_clip),
+    "clip": _Scheme(("image",), _clip),
+    "clap": _Scheme(("audio",), _clap),
+    "gemma": _Scheme(("image", "audio"), _gemma),
+    "pe-av": _Scheme(("image", "audio"), _pe_av),
 }
 
 # A "+" may also be part of a path: only before the name of a scheme does it join two parts.
@@ -108,11 +138,11 @@ def load_encoder(name: str, *, precision: str | None = None) -> Encoder:
             f"there is no model {name!r}; the models are: {', '.join(sorted(MODELS))}, and combinations such as"
             f" {MODELS['fast'].parts}"
         )
-    modalities = [_SCHEMES[scheme].modality for scheme, _ in parts]
-    for modality, what in (("image", "pictures"), ("audio", "sounds")):
-        if modalities.count(cast(Literal["image", "audio"], modality)) > 1:
+    modalities = [modality for scheme, _ in parts for modality in _SCHEMES[scheme].modalities]
+    for what, several in (("pictures", modalities.count("image") > 1), ("sounds", modalities.count("audio") > 1)):
+        if several:
             raise ModelError(f"model {name!r} has more than one part for {what}; name one")
-    made = {_SCHEMES[scheme].modality: _SCHEMES[scheme].make(source, precision) for scheme, source in parts}
+    made = [_SCHEMES[scheme].make(source, precision) for scheme, source in parts]
 
     from mmsearch.encoders.composite import CompositeEncoder
     from mmsearch.encoders.minilm import DocumentTower
@@ -120,10 +150,11 @@ def load_encoder(name: str, *, precision: str | None = None) -> Encoder:
 
     return CompositeEncoder(
         canonical,
-        visual=cast("ImageTower", made["image"][0]) if "image" in made else None,
-        sound=cast("AudioTower", made["audio"][0]) if "audio" in made else None,
-        document_text=DocumentTower(),
-        query_texts=[text for _, text in made.values()],
+        visual=next((towers.visual for towers in made if towers.visual is not None), None),
+        sound=next((towers.sound for towers in made if towers.sound is not None), None),
+        document_text=next((towers.documents for towers in made if towers.documents is not None), None)
+        or DocumentTower(),
+        query_texts=[text for towers in made for text in towers.queries],
         transcriber=SpeechRecognizer(),
     )
 
@@ -165,5 +196,14 @@ def _canonical_source(scheme: str, source: str) -> str:
         from mmsearch.encoders.open_clip_source import Source
 
         return Source.parse(source).name
+    if scheme == "gemma":
+        from mmsearch.encoders.gemma import DIMS, parse_source
+
+        source, dim = parse_source(source)
+        return _canonical_place(source) + (f":dim={dim}" if dim not in (None, DIMS[0]) else "")
+    return _canonical_place(source)
+
+
+def _canonical_place(source: str) -> str:
     local = source.startswith((".", "~")) or os.path.isdir(source)
     return os.path.abspath(os.path.expanduser(source)) if local else source

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -132,8 +131,8 @@ class CompositeEncoder:
 
     def _fingerprint(self, channels: Sequence[tuple[Channel, TowerSpec]]) -> str:
         """16 hexadecimal digits over all towers and what they are for; the model's name does not count."""
-        parts: list[Any] = [[channel, asdict(spec)] for channel, spec in channels]
-        parts += [[asdict(spec), tower.fingerprint] for spec, tower in self._towers.items()]
+        parts: list[Any] = [[channel, spec.to_row()] for channel, spec in channels]
+        parts += [[spec.to_row(), tower.fingerprint] for spec, tower in self._towers.items()]
         if self._sound is not None:
             parts.append([self._sound.sample_rate, self._sound.window_seconds, self._sound.hop_seconds])
         parts.append(self._transcriber.fingerprint if self._transcriber is not None else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from indexer.types import AudioSample, TextSample, TowerSpec, Vectors
@@ -63,6 +64,20 @@ class TextTower(Tower, Protocol):
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the tower sees in a text, its special ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """The towers of one part of a model.
+
+    `queries`: text towers into the spaces of `visual` and `sound`. `documents`: for documents and spoken lines, where
+    the part has a tower of its own for these.
+    """
+
+    visual: ImageTower | None = None
+    sound: AudioTower | None = None
+    queries: tuple[TextTower, ...] = ()
+    documents: TextTower | None = None
 
 
 class Transcriber(Protocol):

@@ -49,15 +49,16 @@ class Checkpoint:
         return read_json_object(self.folder / name) if (self.folder / name).is_file() else {}
 
     def processor(self, part: str) -> dict[str, Any]:
-        """Settings of the "image_processor" or the "feature_extractor".
+        """Settings of the "image_processor", the "video_processor" or the "feature_extractor".
 
-        transformers 5 saves them within processor_config.json, and the versions before it as preprocessor_config.json.
+        transformers 5 saves them within processor_config.json, and the versions before it in files of their own.
         """
-        found = self.read("preprocessor_config.json") or self.read("processor_config.json").get(part)
+        older = "video_preprocessor_config.json" if part == "video_processor" else "preprocessor_config.json"
+        found = self.read(older) or self.read("processor_config.json").get(part)
         if not isinstance(found, dict) or not found:
             raise WeightsError(
                 f"{self.source} does not say how its inputs are prepared: {self.folder} has neither"
-                f" preprocessor_config.json nor a processor_config.json with {part!r}; copy the file from where the"
+                f" {older} nor a processor_config.json with {part!r}; copy the file from where the"
                 " checkpoint came"
             )
         return found

@@ -6,7 +6,7 @@ The halves load one without the other: a text query then does not read the weigh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,14 +52,16 @@ class HalfClass:
     output: str
 
 
-class Half:
-    """One half of a checkpoint's model, which loads on first use."""
+class Network:
+    """A part of a checkpoint's model that makes vectors of one space, and loads on first use.
 
-    def __init__(self, checkpoint: Checkpoint, half: HalfClass, dim: int, precision: Precision) -> None:
+    What is a part, and which of its outputs is the vector, is for subclasses to say: `_load` and `_features`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dim: int, precision: Precision) -> None:
         self.checkpoint = checkpoint
         self.precision: Precision = precision
-        self._half = half
-        self._dim = dim
+        self.dim = dim
 
     def encode(self, chunks: Sequence[Mapping[str, NDArray[Any]]]) -> Vectors:
         """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of length 1.
@@ -68,11 +70,11 @@ class Half:
         """
         model = self._model
         parts = map_with_torch(lambda chunk: self._forward(model, chunk), chunks)
-        vectors = np.concatenate(parts) if parts else np.empty((0, self._dim), np.float32)
-        if vectors.shape[1] != self._dim:
+        vectors = np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        if vectors.shape[1] != self.dim:
             raise ModelError(
                 f"{self.checkpoint.source} gives vectors of {vectors.shape[1]} numbers, and its config.json says"
-                f" {self._dim}; copy the whole checkpoint again"
+                f" {self.dim}; copy the whole checkpoint again"
             )
         return vectors
 
@@ -81,50 +83,117 @@ class Half:
         from torch.nn import functional
 
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in chunk.items()}
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point():
-                tensors[name] = tensor.to(model.dtype)
-        features = getattr(model(**tensors), self._half.output)
-        vectors: Vectors = functional.normalize(features.float(), dim=-1).numpy()
+        vectors: Vectors = functional.normalize(self._features(model, tensors).float(), dim=-1).numpy()
         return vectors
 
     @cached_property
     def _model(self) -> Any:
-        files = self.checkpoint.weight_files()
-        try:
-            with LOADING, _quiet():
-                import torch
-                import transformers
+        return self._load()
 
-                kind = getattr(transformers, self._half.name)
-                whole = transformers.AutoConfig.from_pretrained(self.checkpoint.folder, local_files_only=True)
-                config = getattr(whole, self._half.config)
-                if hasattr(whole, "projection_dim"):
-                    # The whole model goes by its own, and so must its half.
-                    config.projection_dim = whole.projection_dim
-                model, report = kind.from_pretrained(
-                    self.checkpoint.folder,
-                    config=config,
-                    local_files_only=True,
-                    use_safetensors=files[0].suffix == ".safetensors",
-                    weights_only=True,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-        except Exception as error:  # transformers raises whatever the files make it stumble over
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise WeightsError(
-                f"{files[0]} cannot be loaded as transformers' {self._half.name}: {text[:300]}; expected the weights"
-                f" that {self.checkpoint.folder / 'config.json'} describes: copy the whole checkpoint again"
-            ) from error
-        missing = sorted(name for name in report["missing_keys"] if not name.endswith(_MADE_ANEW))
-        if missing:
-            # transformers fills what is missing with random numbers, and only logs it.
-            raise WeightsError(
-                f"{files[0]} lacks {len(missing)} tensors of transformers' {self._half.name}, such as {missing[0]!r}:"
-                " it is of another architecture than its config.json says, or not whole"
+    def _load(self) -> Any:
+        """The part's module, ready to run."""
+        raise NotImplementedError
+
+    def _features(self, model: Any, tensors: dict[str, Any]) -> Any:
+        """The tensor of vectors, not yet of length 1: (inputs, dim)."""
+        raise NotImplementedError
+
+
+class Half(Network):
+    """One half of a checkpoint's model that transformers has a class for."""
+
+    def __init__(self, checkpoint: Checkpoint, half: HalfClass, dim: int, precision: Precision) -> None:
+        super().__init__(checkpoint, dim, precision)
+        self._half = half
+
+    def _features(self, model: Any, tensors: dict[str, Any]) -> Any:
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                tensors[name] = tensor.to(model.dtype)
+        return getattr(model(**tensors), self._half.output)
+
+    def _load(self) -> Any:
+        def make() -> tuple[Any, Any]:
+            import transformers
+
+            whole = transformers.AutoConfig.from_pretrained(self.checkpoint.folder, local_files_only=True)
+            config = getattr(whole, self._half.config)
+            if hasattr(whole, "projection_dim"):
+                # The whole model goes by its own, and so must its half.
+                config.projection_dim = whole.projection_dim
+            return getattr(transformers, self._half.name), config
+
+        import torch
+
+        return load_part(self.checkpoint, self._half.name, make).to(getattr(torch, self.precision))
+
+
+def load_part(
+    checkpoint: Checkpoint,
+    name: str,
+    make: Callable[[], tuple[Any, Any]],
+    *,
+    precision: Precision = "float32",
+    renamed: Mapping[str, str] | None = None,
+) -> Any:
+    """A module with the weights that the checkpoint has for it, in evaluation mode and without gradients.
+
+    Args:
+        checkpoint: where the weights are; what else it holds is not read.
+        name: what to call the part in errors.
+        make: gives the class, one of transformers' `PreTrainedModel`s, and the configuration to make it with.
+        precision: of its parameters. Buffers that the class computes, such as frequencies, keep their own.
+        renamed: regular expressions for names of tensors, and what to put in their place.
+
+    Raises:
+        WeightsError: the weights are missing, cut off, or of another architecture.
+    """
+    files = checkpoint.weight_files()
+    try:
+        with LOADING, _quiet():
+            import torch
+
+            kind, config = make()
+            model, report = kind.from_pretrained(
+                checkpoint.folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=files[0].suffix == ".safetensors",
+                weights_only=True,
+                dtype=getattr(torch, precision),
+                output_loading_info=True,
+                **({"key_mapping": dict(renamed)} if renamed else {}),
             )
-        return model.eval().requires_grad_(False).to(getattr(torch, self.precision))
+    except Exception as error:  # transformers raises whatever the files make it stumble over
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(
+            f"{files[0]} cannot be loaded as transformers' {name}: {text[:300]}; expected the weights"
+            f" that {checkpoint.folder / 'config.json'} describes: copy the whole checkpoint again"
+        ) from error
+    missing = sorted(key for key in report["missing_keys"] if not key.endswith(_MADE_ANEW))
+    if missing:
+        # transformers fills what is missing with random numbers, and only logs it.
+        raise WeightsError(
+            f"{files[0]} lacks {len(missing)} tensors of transformers' {name}, such as {missing[0]!r}:"
+            " it is of another architecture than its config.json says, or not whole"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def part_class(base: Any, fill: Callable[[Any, Any], None]) -> Any:
+    """A class for `load_part` that is only a part of a model.
+
+    Args:
+        base: the model's `PreTrainedModel`, for how its modules are set up.
+        fill: given the empty module and its configuration, puts the part in, under the names that the whole model has.
+    """
+
+    def make(self: Any, config: Any) -> None:
+        base.__init__(self, config)
+        fill(self, config)
+        self.post_init()
+
+    return type("Part", (base,), {"__init__": make, "__module__": __name__, "base_model_prefix": ""})
 
 
 class TransformersTextTower:
@@ -134,15 +203,29 @@ class TransformersTextTower:
     with no mask, so that the model sees the padding. Tokenizers of SigLIP 2 do not do all of that by themselves, and
     it matters: https://github.com/google-research/big_vision/issues/187 and /186. Without `padded`, texts of one
     length go together, and nothing is padded.
+
+    `prompt` goes before every text, and counts as part of it. With one, names of special tokens within a text are
+    words like any other: "<|image|>" in a document does not promise a picture.
     """
 
-    def __init__(self, half: Half, spec: TowerSpec, *, max_tokens: int, padded: bool, version: str) -> None:
+    def __init__(
+        self,
+        half: Network,
+        spec: TowerSpec,
+        *,
+        max_tokens: int,
+        padded: bool,
+        version: str,
+        prompt: str = "",
+        tokenizer: SharedTokenizer | None = None,
+    ) -> None:
         self._half = half
         self._spec = spec
         self._max_tokens = max_tokens
         self._padded = padded
         self._version = version
-        self._tokenizing = threading.Lock()
+        self._prompt = prompt
+        self._tokenizer = tokenizer or SharedTokenizer(half.checkpoint)
 
     @property
     def spec(self) -> TowerSpec:
@@ -153,7 +236,8 @@ class TransformersTextTower:
     def fingerprint(self) -> str:
         """Changes with the checkpoint's weights and files, the precision, and what this code does to a text."""
         padding = "padded" if self._padded else "not padded"
-        return self._half.checkpoint.fingerprint("text", self._version, self._half.precision, padding)
+        prompt = (self._prompt,) if self._prompt else ()
+        return self._half.checkpoint.fingerprint("text", self._version, self._half.precision, padding, *prompt)
 
     @property
     def precision(self) -> Precision:
@@ -167,20 +251,23 @@ class TransformersTextTower:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the whole text has, special tokens included."""
-        with self._tokenizing:
-            # Not verbose: it would warn of texts longer than the model reads, which is what is asked here.
-            return len(self._tokenizer(self._cased(text), verbose=False)["input_ids"])
+        # Not verbose: it would warn of texts longer than the model reads, which is what is asked here.
+        return len(self._tokenizer.ids(self._worded(text), verbose=False, **self._literal))
 
     def prepare(self, sample: TextSample) -> TokenIds:
         """(tokens,) int64: the token ids, cut or padded."""
-        options: dict[str, Any] = {"padding": "max_length", "padding_side": "right"} if self._padded else {}
-        # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
-        with self._tokenizing:
-            encoded = self._tokenizer(self._cased(sample.text), truncation=True, max_length=self._max_tokens, **options)
-        return np.array(encoded["input_ids"], dtype=np.int64)
+        options: dict[str, Any] = {"padding": "max_length", "padding_side": "right"} if self._padded else self._literal
+        text = self._worded(sample.text)
+        return np.array(
+            self._tokenizer.ids(text, truncation=True, max_length=self._max_tokens, **options), dtype=np.int64
+        )
 
-    def _cased(self, text: str) -> str:
-        return text.lower() if self._padded else text
+    def _worded(self, text: str) -> str:
+        return self._prompt + (text.lower() if self._padded else text)
+
+    @property
+    def _literal(self) -> dict[str, Any]:
+        return {"split_special_tokens": True} if self._prompt else {}
 
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
         """Vectors of token ids: (len(prepared), dim) float32, each row of length 1."""
@@ -203,21 +290,54 @@ class TransformersTextTower:
             vectors[np.concatenate(groups)] = self._half.encode(chunks)
         return vectors
 
+
+class SharedTokenizer:
+    """The checkpoint's own tokenizer, as transformers makes it. It loads on first use; any thread may use it.
+
+    With `apart`, the rest of the model's configuration is not read for it: for PE-AV's, transformers imports timm.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, apart: bool = False) -> None:
+        self._folder = checkpoint.folder
+        self._model_type = checkpoint.config["model_type"] if apart else None
+        # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
+        self._turn = threading.Lock()
+
+    def ids(self, text: str, **options: Any) -> list[int]:
+        """The token ids of a text, with transformers' options for a tokenizer.
+
+        Raises:
+            WeightsError: the tokenizer's files are missing or damaged.
+        """
+        with self._turn:
+            ids: list[int] = self._tokenizer(text, **options)["input_ids"]
+            return ids
+
+    def special(self, name: str) -> str | None:
+        """A special token by the name of its attribute, such as "image_token"; None when there is none."""
+        with self._turn:
+            found = getattr(self._tokenizer, name, None)
+        return None if found is None else str(found)
+
     @cached_property
     def _tokenizer(self) -> Any:
-        folder = self._half.checkpoint.folder
         try:
-            if not any((folder / name).is_file() for name in _VOCABULARIES):
+            if not any((self._folder / name).is_file() for name in _VOCABULARIES):
                 # Else transformers makes one without any words, and says nothing.
                 raise FileNotFoundError(f"there is none of {', '.join(_VOCABULARIES)}")
             with LOADING, _quiet():
-                from transformers import AutoTokenizer
+                from transformers import AutoTokenizer, PreTrainedConfig
 
-                return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                options: dict[str, Any] = {}
+                if self._model_type is not None:
+                    config: Any = PreTrainedConfig()
+                    config.model_type = self._model_type
+                    options["config"] = config
+                return AutoTokenizer.from_pretrained(self._folder, local_files_only=True, **options)
         except Exception as error:  # transformers raises whatever the files make it stumble over
             text = " ".join(str(error).split()) or type(error).__name__
             raise WeightsError(
-                f"the tokenizer in {folder} cannot be loaded: {text[:300]}; expected tokenizer.json and"
+                f"the tokenizer in {self._folder} cannot be loaded: {text[:300]}; expected tokenizer.json and"
                 " tokenizer_config.json: copy the whole checkpoint again"
             ) from error
 

@@ -238,6 +238,18 @@ def test_verify_rebuilds_an_index_that_disagrees(library, rng):
     check(library, vectors, rng)
 
 
+@pytest.mark.parametrize("wrong", ["look = x'00ff'", "look = ''", "norm = 0", "norm = -1.5", "norm = 9e999"])
+def test_verify_drops_contents_whose_looks_or_lengths_are_damaged(library, rng, wrong):
+    from sqlalchemy import text
+
+    write(library, unit(rng, 3))
+    with library.store.writing() as connection:
+        connection.execute(text(f"UPDATE segment SET {wrong} WHERE id = 2"))
+    assert verify(library).problems[0].startswith("contents with damaged vectors, now dropped: 1")
+    assert len(library.index("visual")) == 2
+    assert all("damaged" not in problem for problem in verify(library).problems)
+
+
 @pytest.mark.parametrize("blob", [b"", b"\0" * 32, b"\xff" * 32, b"\0" * 30])
 def test_verify_drops_damaged_vectors_so_that_the_next_run_encodes_them(library, rng, blob):
     from sqlalchemy import text

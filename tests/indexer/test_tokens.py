@@ -1,5 +1,6 @@
 """What a word is, in every script: the tables' tokens, and the expressions that ask for them."""
 
+import hashlib
 import re
 import sqlite3
 import unicodedata
@@ -42,7 +43,7 @@ def test_texts_as_the_tables_hold_them(written, stored):
 def test_an_emoji_is_a_word_and_its_variants_are_the_same_word():
     assert tokens.text_words("❤️party🎂").split() == tokens.text_words("❤ party 🎂").split()
     assert len(tokens.text_words("❤️party🎂").split()) == 3
-    assert tokens.text_words("👍🏽") == tokens.text_words("👍")
+    assert tokens.text_words("👍🏽").split() == tokens.text_words("👍").split()
     assert tokens.text_words("🎂") != tokens.text_words("🎉")
 
 
@@ -112,20 +113,26 @@ def found(table, expression):
     return bool(table.execute("SELECT 1 FROM segment_words WHERE segment_words MATCH ?", (expression,)).fetchall())
 
 
-# Words as Python sees them: letters and digits of any script, and the marks that belong to them.
-WORD = re.compile(r"[^\W_]+")
+# Of all planes; signs that stand inside words without being seen have their cases above.
+CHARACTERS = st.characters(exclude_categories=["Cs", "Cf", "Cn"])
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
+def words_of(text):
+    """Letters, digits and their marks, cut at everything else. Compatible forms first: Ⓐ is a letter then."""
+    plain = unicodedata.ucd_3_2_0.normalize("NFKD", text)
+    return "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in plain).split()
+
+
+@given(st.text(CHARACTERS, min_size=1, max_size=40))
 def test_a_text_is_found_by_itself_and_by_each_of_its_words(table, text):
     table.execute("DELETE FROM segment_words")
     table.execute("INSERT INTO segment_words VALUES (?)", (tokens.text_words(text),))
-    for word in [text, *text.split(), *WORD.findall(unicodedata.normalize("NFC", text))]:
+    for word in [text, *text.split(), *words_of(text)]:
         expression = tokens.phrase(word)
         if expression is not None:
             assert found(table, expression), (text, word, expression)
-        elif WORD.search(word):
-            assert all(unicodedata.category(c)[0] in "MPZCS" or tokens.fold(c).strip() == "" for c in word), word
+        else:
+            assert not any(unicodedata.category(c)[0] in "LN" and c != "ـ" for c in word), word
 
 
 RUNS = [("\u4e00", "\u9fa5"), ("\u3041", "\u3096"), ("\u30a1", "\u30fa"), ("\uac00", "\ud7a3"), ("\u0e01", "\u0e2e")]
@@ -148,3 +155,12 @@ def test_a_run_without_spaces_is_found_by_every_part_of_it_and_by_nothing_else(t
     other = data.draw(st.text(st.sampled_from(sorted(set(run))), min_size=1, max_size=5))
     if unicodedata.normalize("NFKD", other) == other:  # a kana with a voicing mark folds with its neighbours
         assert found(table, tokens.phrase(other)) == (other in run)
+
+
+def test_what_is_stored_never_changes_without_a_migration():
+    """Rows leave the full-text tables by the words that they went in with; the same under Python 3.10 to 3.13."""
+    digest = hashlib.sha256()
+    for code in range(0x110000):
+        if not 0xD800 <= code < 0xE000:
+            digest.update(f"{code} {tokens.text_words(chr(code) + 'a')}\n".encode())
+    assert digest.hexdigest()[:32] == "3bb5769c4cc5a4511110c015c979f408", "add a migration that builds the tables again"

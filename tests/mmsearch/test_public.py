@@ -16,6 +16,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_public_names_are_these_and_each_of_them_is_there():
     assert sorted(mmsearch.__all__) == [
         "DamagedMediaError",
+        "DuplicateFile",
+        "DuplicateGroup",
         "EmptyLibraryError",
         "Encoder",
         "Engine",
