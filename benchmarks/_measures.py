@@ -80,6 +80,13 @@ def percent(values: Any, digits: int = 1) -> str:
     return f"{100 * values:.{digits}f}"
 
 
+def plain(values: Any) -> str:
+    """A figure, or a mean with its interval."""
+    if isinstance(values, tuple):
+        return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"
+    return f"{values:.3f}"
+
+
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as a table in Markdown."""
     print(f"\n{title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")

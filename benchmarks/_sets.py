@@ -38,14 +38,27 @@ RESULTS = Path(__file__).parent / "results"
 CACHE = RESULTS / "cache"
 DEBIAN = "https://deb.debian.org/debian/dists/bookworm/main/"
 SECTIONS = (
-    "admin database editors education electronics fonts games graphics hamradio mail math net news "
-    "science sound text vcs video web"
-).split()
+    *("admin", "database", "editors", "education", "electronics", "fonts", "games", "graphics", "hamradio", "mail"),
+    *("math", "net", "news", "science", "sound", "text", "vcs", "video", "web"),
+)
 UNSORTED = ("unsorted", "signs_and_symbols")
+BROAD = {
+    "admin": "system administration", "animals": "an animal", "buildings": "a building", "computer": "a computer",
+    "containers": "a container", "database": "databases", "editors": "text editors", "education": "school",
+    "electronics": "electronics", "fonts": "fonts", "food": "food", "games": "games", "geography": "a map",
+    "graphics": "graphics software", "hamradio": "amateur radio", "mail": "e-mail", "math": "mathematics",
+    "net": "networking", "news": "usenet news", "office": "office supplies", "people": "a person", "plants": "a plant",
+    "recreation": "sports and games", "science": "science", "sound": "music and sound", "text": "text processing",
+    "tools": "a tool", "transportation": "a vehicle", "vcs": "version control", "video": "video software",
+    "web": "web servers and browsers",
+}  # fmt: skip
+"""What a person would ask for who wants anything of a group."""
 _STOP_WORDS = frozenset(
-    "a an and are as at be by can for from has have in into is it its no not of off on one or other out over some that "
-    "the this to two three up use used using very via was with without your and/or clip art clipart colour color drawing "
-    "icon image picture silhouette symbol black white simple small big large new old".split()
+    """
+a an and are as at be by can for from has have in into is it its no not of off on one or other out over some that the
+this to two three up use used using very via was with without your clip art clipart colour color drawing icon image
+picture silhouette symbol black white simple small big large new old
+""".split()  # noqa: SIM905 - a text is easier to read here
 )
 
 
@@ -151,29 +164,47 @@ def bank() -> Vectors:
     return texts_as_vectors(background_texts())
 
 
+@cache
 def words_of(title: str) -> frozenset[str]:
     """The words of a title that say what it is about, without a plural's "s"."""
     words = re.findall(r"[a-z0-9][a-z0-9+#]+", title.lower())
     return frozenset(re.sub(r"(?<=[a-z]{3})s$", "", word) for word in words if word not in _STOP_WORDS)
 
 
-def absent_rows(gallery: Items, asked: Items, *, common: float = 1.0) -> NDArray[np.bool_]:
+def usual_words(items: Items, share: float = 0.01) -> frozenset[str]:
+    """Words in more than this share of all titles: in packages' ("tool", "file"), they do not make two alike."""
+    counts: dict[str, int] = {}
+    for title in items.titles:
+        for word in words_of(title):
+            counts[word] = counts.get(word, 0) + 1
+    return frozenset(word for word, count in counts.items() if count > share * len(items))
+
+
+def absent_rows(gallery: Items, asked: Items, usual: frozenset[str] = frozenset()) -> NDArray[np.bool_]:
     """Which titles are of nothing in a gallery: of other groups, and with no word of any of its titles.
 
     Args:
         gallery: what is searched.
         asked: whose titles ask.
-        common: words in more than this share of the titles that ask do not count.
+        usual: words that do not count.
     """
-    words = [words_of(title) for title in asked.titles]
-    counts: dict[str, int] = {}
-    for some in words:
-        for word in some:
-            counts[word] = counts.get(word, 0) + 1
-    usual = {word for word, count in counts.items() if count > common * len(asked)}
     there = frozenset().union(*(words_of(title) for title in gallery.titles)) - usual
     other = ~np.isin(asked.groups, np.unique(gallery.groups))
-    return other & np.array([not (some & there) for some in words])
+    return other & np.array([not (words_of(title) & there) for title in asked.titles])
+
+
+def alike(items: Items, usual: frozenset[str] = frozenset()) -> NDArray[np.bool_]:
+    """Which items share a word with which title, their own included: (n, n)."""
+    words = [words_of(title) - usual for title in items.titles]
+    holding: dict[str, list[int]] = {}
+    for row, some in enumerate(words):
+        for word in some:
+            holding.setdefault(word, []).append(row)
+    same = np.eye(len(items), dtype=bool)
+    for row, some in enumerate(words):
+        for word in some:
+            same[row, holding[word]] = True
+    return same
 
 
 def texts_as_vectors(texts: Sequence[str]) -> Vectors:

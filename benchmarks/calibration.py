@@ -8,7 +8,10 @@ above what one background query in a hundred should reach. Reported are
 - kept: the share of present queries that are accepted among those whose own item is first;
 - accepted: the share of all present queries that are accepted, right or wrong;
 - kept at 1 %: the same as *kept*, were the threshold laid where exactly 1 % of the gallery's absent queries are
-  accepted: how well the scores tell the two apart, whatever the null distribution says.
+  accepted: how well the scores tell the two apart, whatever the null distribution says;
+- taken out: the share of present queries that are accepted although their own item, and all whose titles share a word
+  with theirs, are taken out of the gallery. The hardest absent queries, and not all absent: others may match them;
+- broad: the share of galleries of one group that accept the group's own name ("games"), which most of it matches.
 
 All are means over galleries with 95 % bootstrap intervals over galleries. Galleries: the drawings of one folder, the
 drawings of all other folders, and the same for sections of Debian's packages. A variant differs from the shipped way
@@ -25,19 +28,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from _measures import calibration_error, interval, percent, platt, ranks_of, reliability, save, show
-from _sets import Items, absent_rows, bank, packages, pictures
+from _sets import BROAD, Items, absent_rows, alike, bank, packages, pictures, texts_as_vectors, usual_words, words_of
 from numpy.typing import NDArray
 
 from mmsearch.calibration import OFFSET, centred, confidence, fit, hubness, stretch
 
 Floats = NDArray[Any]
-
-COMMON = 0.002  # of all titles of packages: a word in more of them ("tool") does not make two alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Way:
     centre: bool = False
     stretched: bool = False
     each: bool = False  # each query less its own mean, over its own standard deviation
+    less_mean: float = 0.0  # each query less its mean score, up to this cosine with the gallery's mean
     null: str = "Gumbel"
     quantiles: tuple[float, float] | None = None
 
@@ -62,6 +64,9 @@ class Way:
             found = stretch(found)
         if self.alpha:
             found -= hubness(items, background, k=self.k, alpha=self.alpha, stretched=self.stretched)
+        if self.less_mean:
+            mean = items.mean(axis=0)
+            found -= np.minimum(queries @ mean, self.less_mean * np.linalg.norm(mean))[:, None]
         if self.each:
             found -= found.mean(axis=1, keepdims=True)
             found /= found.std(axis=1, keepdims=True)
@@ -83,12 +88,16 @@ class Way:
 
 
 SHIPPED = Way()
+BROAD_VECTORS: dict[str, Floats] = {}
 VARIANTS = {
     "as shipped": SHIPPED,
     "raw cosine": Way(alpha=0),
     "centred": Way(alpha=0, centre=True),
     "centred, then NNN": Way(centre=True),
     "stretched (Fisher)": Way(stretched=True),
+    "NNN, each query less its mean": Way(less_mean=1.0),
+    "NNN, each query less its mean, up to a cosine of 0.3": Way(less_mean=0.3),
+    "NNN, each query less its mean, up to a cosine of 0.2": Way(less_mean=0.2),
     "each query's own mean and deviation": Way(alpha=0, each=True),
     "NNN, then each query's own": Way(each=True),
     **{f"NNN alpha {alpha}": Way(alpha=alpha) for alpha in (0.25, 0.5, 1.0)},
@@ -108,17 +117,21 @@ class Case:
 
     gallery: Items
     absent: Items
+    same: NDArray[np.bool_]
+    broad: Floats
 
 
-def cases(items: Items, whole: bool, common: float) -> Iterator[Case]:
+def cases(items: Items, whole: bool, usual: frozenset[str]) -> Iterator[Case]:
     """A gallery for each group: the group itself, or (`whole`) all the others."""
     for group in np.unique(items.groups):
         mine = items.groups == group
         gallery = items.of(~mine if whole else mine)
         others = items.of(mine if whole else ~mine)
-        absent = others.of(absent_rows(gallery, others, common=common))
+        absent = others.of(absent_rows(gallery, others, usual))
         if len(gallery) >= 15 and len(absent) >= 10:
-            yield Case(gallery, absent)
+            names = [] if whole or group not in BROAD else [BROAD[group]]
+            broad = BROAD_VECTORS[names[0]][None] if names else np.empty((0, gallery.items.shape[1]), np.float32)
+            yield Case(gallery, absent, alike(gallery, usual), broad)
 
 
 def outcome(way: Way, case: Case, background: Floats) -> dict[str, Any]:
@@ -128,6 +141,8 @@ def outcome(way: Way, case: Case, background: Floats) -> dict[str, Any]:
     present = way.excess(way.scores(case.gallery.queries, items, background), chance)
     absent = way.excess(way.scores(case.absent.queries, items, background), chance).max(axis=1)
     best = present.max(axis=1)
+    taken_out = np.where(case.same, -np.inf, present).max(axis=1)
+    broad = way.excess(way.scores(case.broad, items, background), chance)
     first = np.diag(present) >= best - 1e-9
     true_limit = np.quantile(absent, 0.99)
     return {
@@ -135,6 +150,8 @@ def outcome(way: Way, case: Case, background: Floats) -> dict[str, Any]:
         "kept": float((best[first] > OFFSET).mean()) if first.any() else float("nan"),
         "accepted": float((best > OFFSET).mean()),
         "kept at 1 %": float((best[first] > true_limit).mean()) if first.any() else float("nan"),
+        "taken out": float((taken_out > OFFSET).mean()),
+        "broad": float((broad.max(axis=1) > OFFSET).mean()) if len(broad) else float("nan"),
         "first": first,
         "best": best,
         "best_at": present.argmax(axis=1),
@@ -163,6 +180,8 @@ def with_limit(limit: float, case: Case) -> dict[str, Any]:
         "kept": float((best[first] > limit).mean()) if first.any() else float("nan"),
         "accepted": float((best > limit).mean()),
         "kept at 1 %": float((best[first] > np.quantile(absent, 0.99)).mean()) if first.any() else float("nan"),
+        "taken out": float((np.where(case.same, -np.inf, present).max(axis=1) > limit).mean()),
+        "broad": float(((case.broad @ case.gallery.items.T).max(axis=1) > limit).mean()) if len(case.broad) else np.nan,
     }
 
 
@@ -170,7 +189,7 @@ def table(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means over galleries."""
     cells = {
         name: interval(np.array([found[name] for found in outcomes]))
-        for name in ("false accepts", "kept", "accepted", "kept at 1 %")
+        for name in ("false accepts", "kept", "accepted", "kept at 1 %", "taken out", "broad")
     }
     return cells | {"worst": max(found["false accepts"] for found in outcomes)}
 
@@ -182,7 +201,9 @@ def printed(name: str, cells: dict[str, Any]) -> dict[str, str]:
         "worst gallery": percent(cells["worst"]),
         "kept, %": percent(cells["kept"]),
         "kept at 1 %": percent(cells["kept at 1 %"][0]),
-        "present accepted, %": percent(cells["accepted"][0]),
+        "accepted": percent(cells["accepted"][0]),
+        "taken out": percent(cells["taken out"][0]),
+        "broad": "" if np.isnan(cells["broad"][0]) else percent(cells["broad"][0], 0),
     }
 
 
@@ -191,8 +212,6 @@ def confidences(cases_: Sequence[Case], background: Floats, way: Way = SHIPPED) 
 
     Present and absent queries of a gallery weigh the same in sum, and every gallery the same.
     """
-    from _sets import words_of
-
     excess, right, weights = [], [], []
     for case in cases_:
         found = outcome(way, case, background)
@@ -258,13 +277,37 @@ def mixed(drawings: Items, texts: Items, background: Floats, squeeze: bool) -> l
                 cells[f"{part} @{depth}"] = interval(some <= depth)
         cells["mean @10"] = (cells["drawings @10"][0] + cells["texts @10"][0]) / 2
         rows.append(cells)
-    alone = [ranks_of(scores[at : at + len(scores[0])], np.arange(len(scores[0]))) for scores, at in zip(raw, (0, split), strict=True)]
+    alone = [
+        ranks_of(scores[at : at + len(scores[0])], np.arange(len(scores[0])))
+        for scores, at in zip(raw, (0, split), strict=True)
+    ]
     cells = {"": "each kind in a list of its own, by cosine"}
     for part, some in zip(("drawings", "texts"), alone, strict=True):
         for depth in (1, 10, 50):
             cells[f"{part} @{depth}"] = interval(some <= depth)
     cells["mean @10"] = (cells["drawings @10"][0] + cells["texts @10"][0]) / 2
     rows.append(cells)
+    return rows
+
+
+def recall(items: Items, background: Floats) -> list[dict[str, Any]]:
+    """How often a title finds its own item, in a list of one kind, by cosine and less hubness."""
+    rows = []
+    for label, way in (
+        ("cosine", Way(alpha=0)),
+        ("centred", Way(alpha=0, centre=True)),
+        *(
+            (f"NNN, alpha {alpha}, k {k}", Way(alpha=alpha, k=k))
+            for alpha in (0.25, 0.5, 0.75, 1.0)
+            for k in (8, 32, 128)
+        ),
+    ):
+        ranks = ranks_of(way.scores(items.queries, items.items, background), np.arange(len(items)))
+        rows.append(
+            {"": label}
+            | {f"@{depth}": interval(ranks <= depth) for depth in (1, 10, 50)}
+            | {"MRR": interval(1 / ranks)}
+        )
     return rows
 
 
@@ -278,8 +321,14 @@ def bonferroni(first: Sequence[Case], second: Sequence[Case], background: Floats
             own_best = []
             for case in (asked, there):
                 chance = SHIPPED.scores(background, case.gallery.items, background)
-                best.append(SHIPPED.excess(SHIPPED.scores(asked.absent.queries, case.gallery.items, background), chance).max(axis=1))
-                own_best.append(SHIPPED.excess(SHIPPED.scores(asked.gallery.queries, case.gallery.items, background), chance))
+                best.append(
+                    SHIPPED.excess(SHIPPED.scores(asked.absent.queries, case.gallery.items, background), chance).max(
+                        axis=1
+                    )
+                )
+                own_best.append(
+                    SHIPPED.excess(SHIPPED.scores(asked.gallery.queries, case.gallery.items, background), chance)
+                )
             absent = np.maximum(*best)
             first_in_own = np.diag(own_best[0]) >= np.maximum(own_best[0].max(axis=1), own_best[1].max(axis=1)) - 1e-9
             kept = own_best[0].max(axis=1)[first_in_own]
@@ -287,7 +336,11 @@ def bonferroni(first: Sequence[Case], second: Sequence[Case], background: Floats
                 limit = OFFSET + np.log(channels)
                 rows[name].append(((absent > limit).mean(), (kept > limit).mean() if len(kept) else np.nan))
     return [
-        {"": f"{name} Bonferroni's correction", "false accepts": interval(np.array([a for a, _ in some])), "kept": interval(np.array([b for _, b in some]))}
+        {
+            "": f"{name} Bonferroni's correction",
+            "false accepts": interval(np.array([a for a, _ in some])),
+            "kept": interval(np.array([b for _, b in some])),
+        }
         for name, some in rows.items()
     ]
 
@@ -298,13 +351,14 @@ def main() -> None:
     split = parser.parse_args().split
     background = bank()
     whole = {"drawings": pictures(), "packages": packages()}
+    BROAD_VECTORS.update(zip(BROAD.values(), texts_as_vectors(list(BROAD.values())), strict=True))
 
     def settings_of(split: str) -> dict[str, list[Case]]:
         found = {}
         for name, items in whole.items():
-            common = 1.0 if name == "drawings" else COMMON
+            usual = frozenset() if name == "drawings" else usual_words(items)
             for label, all_but_one in (("one group", False), ("all but one", True)):
-                found[f"{name}, {label}"] = list(cases(items.split(split), all_but_one, common))
+                found[f"{name}, {label}"] = list(cases(items.split(split), all_but_one, usual))
         return found
 
     settings = settings_of(split)
@@ -344,6 +398,19 @@ def main() -> None:
             ],
         )
     drawings, texts = (items.split(split) for items in whole.values())
+    result["recall"] = {}
+    for name, items in (("drawings", drawings), ("packages", texts)):
+        rows = result["recall"][name] = recall(items, background)
+        show(
+            f"{len(items)} {name} in a list of their own: own item among the first, %",
+            [
+                {
+                    key: cell if isinstance(cell, str) else percent(cell if key != "MRR" else cell[0])
+                    for key, cell in row.items()
+                }
+                for row in rows
+            ],
+        )
     result["mixed"] = {}
     rng = np.random.default_rng(0)
     few = texts.of(np.sort(rng.choice(len(texts), min(len(texts), len(drawings)), replace=False)))
@@ -356,12 +423,21 @@ def main() -> None:
         result["mixed"][label] = rows
         show(
             f"One list of {len(drawings)} drawings and {len(some)} texts ({label}): own item among the first, %",
-            [{key: cell if isinstance(cell, str) else percent(cell[0] if isinstance(cell, tuple) else cell) for key, cell in row.items()} for row in rows],
+            [
+                {
+                    key: cell if isinstance(cell, str) else percent(cell[0] if isinstance(cell, tuple) else cell)
+                    for key, cell in row.items()
+                }
+                for row in rows
+            ],
         )
     result["bonferroni"] = bonferroni(settings["drawings, one group"], settings["packages, one group"], background)
     show(
         "A folder of drawings and a section of packages in one library",
-        [{key: percent(cell) if isinstance(cell, tuple) else cell for key, cell in row.items()} for row in result["bonferroni"]],
+        [
+            {key: percent(cell) if isinstance(cell, tuple) else cell for key, cell in row.items()}
+            for row in result["bonferroni"]
+        ],
     )
     save(f"calibration_{split}" if split != "test" else "calibration", result)
 

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from _library import MadeFile, MadeLibrary, reading
-from _measures import interval, percent, save, show
+from _measures import interval, percent, plain, save, show
 from _sets import Items, package_tags, packages, pictures, texts_as_vectors
 
 from indexer.records import NewSegment
@@ -223,10 +223,9 @@ def main() -> None:
             library.close()
         result[name] = {"files": len(made.files), "queries": len(made.queries), "rows": rows}
         show(
-            f"{name}: {len(made.queries)} queries, {len(made.files)} files, {options.split} split (recall and leak in %)",
+            f"{name}: {len(made.queries)} queries, {len(made.files)} files, {options.split} split (recall, leak in %)",
             [
-                {"": way}
-                | {key: f"{cell[0]:.3f} ({cell[1]:.3f} to {cell[2]:.3f})" if key == "MRR" else percent(cell) for key, cell in row.items()}
+                {"": way} | {key: (plain if key == "MRR" else percent)(cell) for key, cell in row.items()}
                 for way, row in rows.items()
             ],
         )

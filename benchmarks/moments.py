@@ -2,24 +2,24 @@
 
 Two libraries, whose scenes and passages have known times and titles:
 
-- *videos*: MP4 files made of drawings from openclipart, each on the screen for 4 to 8 s while the view moves slowly into
-  it, indexed with the whole pipeline and `mini`;
+- *videos*: MP4 files made of drawings from openclipart, each on the screen for 4 to 8 s while the view moves slowly
+  into it, indexed with the whole pipeline and `mini`;
 - *recordings*: transcripts, each a row of package descriptions of Debian's (3 to 6 sentences each, a line for a
   sentence, 15 characters a second): what is said, without the errors of hearing it.
 
-Files have 1 to 32 scenes or passages. A third of those with 4 or more are about one thing: all scenes come from one folder
-or section. The rest is mixed.
+Files have 1 to 32 scenes or passages. A third of those with 4 or more are about one thing: all their scenes come from
+one folder or section. The rest is mixed.
 
 Ranking whole files. The segments' scores over chance become the file's score in several ways. Asked for are
 
-- a scene's title, where the one file that has the scene is right; scenes whose own drawing the model does not find among
-  the first 20 of its split say nothing of pooling, and are not asked for. Two averages: over scenes (who looks for
-  something has seen it somewhere) and over files (each file is looked for equally often, however long);
+- a scene's title, where the one file that has the scene is right; scenes whose own drawing the model does not find
+  among the first 20 of its split say nothing of pooling, and are not asked for. Two averages: over scenes (who looks
+  for something has seen it somewhere) and over files (each file is looked for equally often, however long);
 - a group's name ("birds"), with the share of a file's scenes that are of the group as its grade (nDCG@10).
 
-Moments. The best moment of the right file is held against the time when the scene was on: intersection over union (IoU),
-for several distances that a neighbour's score may lie below the best (`mmsearch.rank`: _LEVEL, in excess over chance, and
-_LEVEL_COSINE where nothing is calibrated).
+Moments. The best moment of the right file is held against the time when the scene was on: intersection over union
+(IoU), for several distances that a neighbour's score may lie below the best (`mmsearch.rank`: _LEVEL, in excess over
+chance, and _LEVEL_COSINE where nothing is calibrated).
 
     python benchmarks/moments.py [--split development]
 """
@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 from _library import MadeFile, MadeLibrary, reading
-from _measures import interval, percent, ranks_of, save, show
+from _measures import interval, percent, plain, ranks_of, save, show
 from _openclipart import ROOT, read_pixels
 from _sets import CACHE, Items, encoder, packages, pictures, texts_as_vectors
 from numpy.typing import NDArray
@@ -121,7 +121,9 @@ def videos(items: Items, split: str) -> Made:
     for some in files:
         ends = np.cumsum(rng.integers(4, 9, len(some))).tolist()
         scenes.append([Scene(i, float(a), float(b)) for i, a, b in zip(some, [0, *ends[:-1]], ends, strict=True)])
-    key = hashlib.sha256(f"{encoder().spec.fingerprint} {scenes} {CANVAS} {FRAMES_PER_SECOND}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{encoder().spec.fingerprint} {scenes} {CANVAS} {FRAMES_PER_SECOND}".encode()).hexdigest()[
+        :12
+    ]
     place = CACHE / f"moments-{split}-{key}"
     if not (place / "done").exists():
         (place / "videos").mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,9 @@ def videos(items: Items, split: str) -> Made:
     numbers = {str((place / "videos" / f"{number:04}.mp4").resolve()): number for number in range(len(scenes))}
     named = {str(group): re.sub("_", " ", group.split("/")[-1]) for group in np.unique(groups)}
     names = dict(zip(named, texts_as_vectors(list(named.values())), strict=True))
-    by_folder = Items(items.name, items.titles, groups, items.development, items.paths, items.texts, items.items, items.queries)
+    by_folder = Items(
+        items.name, items.titles, groups, items.development, items.paths, items.texts, items.items, items.queries
+    )
     return Made(MadeLibrary(library, generation[0], BackgroundCache(library), numbers), scenes, by_folder, names)
 
 
@@ -160,7 +164,12 @@ def write_video(path: Path, parts: Sequence[tuple[Floats, Scene]]) -> None:
             count = round((scene.end - scene.start) * FRAMES_PER_SECOND)
             for number in range(count):
                 inset = 0.1 * number / count
-                box = (canvas.width * inset, canvas.height * inset, canvas.width * (1 - inset / 2), canvas.height * (1 - inset / 2))
+                box = (
+                    canvas.width * inset,
+                    canvas.height * inset,
+                    canvas.width * (1 - inset / 2),
+                    canvas.height * (1 - inset / 2),
+                )
                 frame = canvas.resize(CANVAS, Image.Resampling.BILINEAR, box)
                 container.mux(stream.encode(av.VideoFrame.from_image(frame)))
         container.mux(stream.encode())
@@ -265,10 +274,16 @@ def all_segments(made: Made, plan: Plan) -> list[Scored]:
 def plan_of(made: Made, vector: Floats) -> Plan:
     """A text's plan for a library."""
     library = made.library
-    channels = [channel for channel in ("visual", "speech") if library.library.store.position(library.generation_id, channel).vectors]
+    channels = [
+        channel
+        for channel in ("visual", "speech")
+        if library.library.store.position(library.generation_id, channel).vectors
+    ]
     query = Query((Term("text", "a term"),))
     backgrounds = library.backgrounds.read(library.generation_id)
-    return make_plan(library.library, library.generation_id, backgrounds, query, [reading(vector, "text", channels)], Filter())
+    return make_plan(
+        library.library, library.generation_id, backgrounds, query, [reading(vector, "text", channels)], Filter()
+    )
 
 
 def ndcg(scores: Floats, grades: Floats, depth: int = 10) -> float:
@@ -348,21 +363,25 @@ def spans(made: Made, calibrated: bool) -> Iterator[tuple[float, dict[str, Any]]
             for level in LEVELS if calibrated else LEVELS_COSINE:
                 rank._LEVEL = rank._LEVEL_COSINE = level
                 _, moment = next(iter(rank._moments(found, plan)))
-                assert moment.start_seconds is not None and moment.end_seconds is not None
+                assert moment.start_seconds is not None
+                assert moment.end_seconds is not None
                 common = min(moment.end_seconds, scene.end) - max(moment.start_seconds, scene.start)
                 union = max(moment.end_seconds, scene.end) - min(moment.start_seconds, scene.start)
                 overlaps[level].append(max(0.0, common) / union)
                 hits[level].append(common > 0)
     rank._LEVEL, rank._LEVEL_COSINE = shipped
-    for level in overlaps:
-        iou, right = np.array(overlaps[level]), np.array(hits[level])
-        yield level, {
-            "mean IoU": interval(iou),
-            "where it hits": interval(iou[right]),
-            "IoU over 0.5": float((iou >= 0.5).mean()),
-            "hits": float(right.mean()),
-            "queries": len(iou),
-        }
+    for level, values in overlaps.items():
+        iou, right = np.array(values), np.array(hits[level])
+        yield (
+            level,
+            {
+                "mean IoU": interval(iou),
+                "where it hits": interval(iou[right]),
+                "IoU over 0.5": float((iou >= 0.5).mean()),
+                "hits": float(right.mean()),
+                "queries": len(iou),
+            },
+        )
 
 
 def main() -> None:
@@ -383,7 +402,7 @@ def main() -> None:
                 f"{name}: {len(sizes)} files, {sum(sizes)} scenes, {segments} segments, {first['queries']} titles, "
                 f"{first['groups']} groups; {split} split",
                 [
-                    {"": way} | {key: f"{cell[0]:.3f} ({cell[1]:.3f} to {cell[2]:.3f})" if isinstance(cell, tuple) else f"{cell:.3f}" for key, cell in row.items() if key not in ("queries", "groups")}
+                    {"": way} | {key: plain(cell) for key, cell in row.items() if key not in ("queries", "groups")}
                     for way, row in rows.items()
                 ],
             )
@@ -394,11 +413,16 @@ def main() -> None:
                 show(
                     f"{name}: the best moment of the right file, by the level {label}",
                     [
-                        {"level": f"{level:g}", "mean IoU": f"{row['mean IoU'][0]:.3f} ({row['mean IoU'][1]:.3f} to {row['mean IoU'][2]:.3f})",
-                         "where it hits": f"{row['where it hits'][0]:.3f}", "IoU over 0.5, %": percent(row["IoU over 0.5"]), "hits, %": percent(row["hits"])}
+                        {
+                            "level": f"{level:g}",
+                            "mean IoU": plain(row["mean IoU"]),
+                            "where it hits": plain(row["where it hits"][0]),
+                            "IoU over 0.5, %": percent(row["IoU over 0.5"]),
+                            "hits, %": percent(row["hits"]),
+                        }
                         for level, row in found.items()
                     ],
-                )  # fmt: skip
+                )
             made.close()
     save("moments" if split == "test" else f"moments_{split}", result)
 

@@ -47,23 +47,28 @@ def answers(engine: Engine, titles: Sequence[str], **how: Any) -> list[tuple[str
     return found
 
 
-def outcome(engine: Engine, gallery: Items, absent: Items, far: Sequence[str], names: dict[str, str], **how: Any) -> Any:
+def outcome(
+    engine: Engine, gallery: Items, absent: Items, far: Sequence[str], names: dict[str, str], **how: Any
+) -> Any:
     present = answers(engine, gallery.titles, **how)
     first = [name == names[path] for (name, _, _), path in zip(present, gallery.paths, strict=True)]
     wrong = answers(engine, absent.titles, **how)
     elsewhere = answers(engine, far, **how)
     worst = sorted(zip(wrong, absent.titles, strict=True), key=lambda pair: -pair[0][1])[:3]
-    shown = {name: title for title, path in zip(gallery.titles, gallery.paths, strict=True) for name in [names[path]]}
+    shown = {names[path]: title for title, path in zip(gallery.titles, gallery.paths, strict=True)}
+    kept = [sure for (_, _, sure), own in zip(present, first, strict=True) if own]
     return {
         "drawings": len(gallery),
         "absent": len(absent),
         "false accepts": float(np.mean([sure for _, _, sure in wrong])),
         "far accepts": float(np.mean([sure for _, _, sure in elsewhere])),
         "first": int(sum(first)),
-        "kept": float(np.mean([sure for (_, _, sure), own in zip(present, first, strict=True) if own])) if any(first) else float("nan"),
+        "kept": float(np.mean(kept)) if kept else float("nan"),
         "present accepted": float(np.mean([sure for _, _, sure in present])),
-        "surest of the absent": [(title, shown.get(name, name), round(chance, 3)) for (name, chance, _), title in worst],
-    }  # fmt: skip
+        "surest of the absent": [
+            (title, shown.get(name, name), round(chance, 3)) for (name, chance, _), title in worst
+        ],
+    }
 
 
 def main() -> None:
@@ -102,14 +107,21 @@ def main() -> None:
         show(
             name,
             [
-                {key: percent(cell) if isinstance(cell, float) else cell for key, cell in row.items() if key != "surest of the absent"}
+                {
+                    key: percent(cell) if isinstance(cell, float) else cell
+                    for key, cell in row.items()
+                    if key != "surest of the absent"
+                }
                 for row in some
             ],
         )
         for row in some:
             if row["false accepts"] > 0.02:
                 print(f"{row['folder']}: surest of the absent {row['surest of the absent']}")
-        cells = {key: interval(np.array([row[key] for row in some])) for key in ("false accepts", "far accepts", "kept", "present accepted")}
+        cells = {
+            key: interval(np.array([row[key] for row in some]))
+            for key in ("false accepts", "far accepts", "kept", "present accepted")
+        }
         summary.append({"": name} | {key: percent(cell) for key, cell in cells.items()})
     show("Means over folders, % (95 % bootstrap intervals over folders)", summary)
     save("no_match" if options.split == "test" else f"no_match_{options.split}", {"rows": rows, "summary": summary})
