@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from indexer.ann import Ids
 from indexer.schema import Background, Encoding, Segment
@@ -29,6 +29,7 @@ class BackgroundRow:
     scale: float
     mean: float
     least: float
+    last_id: int
     size: int
     vectors: int
     source: str
@@ -61,6 +62,21 @@ def write_backgrounds(store: Store, generation_id: int, rows: Iterable[tuple[Bac
         for row, queries in rows:
             packed = len(queries).to_bytes(_HEAD, "little") + queries.astype(STORED_DTYPE).tobytes()
             connection.execute(insert(Background).values(generation_id=generation_id, queries=packed, **asdict(row)))
+
+
+def write_least(store: Store, generation_id: int, rows: Iterable[BackgroundRow]) -> None:
+    """Write `least` and `last_id` of rows that are there, and nothing else of them."""
+    with store.writing() as connection:
+        for row in rows:
+            connection.execute(
+                update(Background)
+                .where(
+                    Background.generation_id == generation_id,
+                    Background.modality == row.modality,
+                    Background.channel == row.channel,
+                )
+                .values(least=row.least, last_id=row.last_id)
+            )
 
 
 def sample_segments(store: Store, generation_id: int, channel: Channel, count: int, seed: int) -> tuple[Ids, Vectors]:

@@ -64,6 +64,29 @@ def segments_with(store: Store, segment_ids: Sequence[int]) -> list[StoredSegmen
     return _fetch(store, [(None, Segment.id, segment_ids)])
 
 
+def norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, Vectors]:
+    """The ids of a channel's segments, (n,) int64, rising, and the lengths that their tower gave them, (n,) float32.
+
+    Both are kept until the store changes, and may not be written to.
+    """
+    return store.kept(("norms", generation_id, channel), lambda: _norms_of(store, generation_id, channel))
+
+
+def _norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, Vectors]:
+    query = (
+        select(Segment.id, Segment.norm)
+        .join(Encoding, Encoding.id == Segment.encoding_id)
+        .where(Encoding.generation_id == generation_id, Segment.channel == channel)
+        .order_by(Segment.id)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    ids, norms = np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float32)
+    for kept in (ids, norms):
+        kept.setflags(write=False)
+    return ids, norms
+
+
 def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> list[StoredSegments]:
     rows: dict[Channel, list[Any]] = {}
     with store.reading() as connection:

@@ -86,8 +86,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE background (
             generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, modality VARCHAR NOT NULL,
             channel VARCHAR NOT NULL, location FLOAT NOT NULL, scale FLOAT NOT NULL, mean FLOAT NOT NULL,
-            least FLOAT NOT NULL, size INTEGER NOT NULL, vectors INTEGER NOT NULL, source VARCHAR NOT NULL,
-            queries BLOB NOT NULL,
+            least FLOAT NOT NULL, last_id INTEGER NOT NULL, size INTEGER NOT NULL, vectors INTEGER NOT NULL,
+            source VARCHAR NOT NULL, queries BLOB NOT NULL,
             PRIMARY KEY (generation_id, modality, channel))""",
     ),
     (  # Full-text tables: see indexer/tokens.py for the functions, and indexer/words.py for how they are asked.

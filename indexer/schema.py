@@ -173,7 +173,7 @@ class Background(Base):
 
     `location`, `scale`: the Gumbel distribution of the best score that such a query finds among `size` vectors.
     `vectors`: how many there were in the channel. `mean`: the mean score of such queries. `least`: the least hubness of
-    any vector. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
+    any vector whose id is not above `last_id`. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
     """
 
     __tablename__ = "background"
@@ -185,6 +185,7 @@ class Background(Base):
     scale: Mapped[float]
     mean: Mapped[float]
     least: Mapped[float]
+    last_id: Mapped[int]
     size: Mapped[int]
     vectors: Mapped[int]
     source: Mapped[str]

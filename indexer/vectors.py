@@ -32,9 +32,9 @@ def unit(vectors: Vectors) -> tuple[Vectors, NDArray[np.float64]]:
         ModelError: a row is zero, or holds what is no number.
     """
     norms = lengths(vectors)
-    if not all(usable(norm) for norm in norms.tolist()):
-        raise ModelError(
-            f"the model gave vectors of lengths {norms.tolist()}, and one needs to be a positive number: "
-            "its weights may be damaged"
-        )
+    for norm in norms.tolist():
+        if not usable(norm):
+            raise ModelError(
+                f"the model gave a vector of length {norm}, and needs a positive number: its weights may be damaged"
+            )
     return (vectors / norms[:, None]).astype(np.float32), norms

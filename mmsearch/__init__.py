@@ -34,13 +34,16 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from indexer.near import Near
     from indexer.report import Failure, IndexOptions, IndexReport, Progress
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
+    from mmsearch.encoders.events import Fetching, ModelNotice
     from mmsearch.engine import Engine, Status
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Hit, Moment
+    from mmsearch.terms import Term
 
 __version__ = "0.1.0"
 
@@ -50,13 +53,16 @@ _HOMES = {
         *("LibraryNotFoundError", "LibraryVersionError", "MediaError", "MediaTooLargeError", "MmsearchError"),
         *("ModelError", "ModelMismatchError", "UnsupportedMediaError", "UsageError", "WeightsError"),
     ),
+    "indexer.near": ("Near",),
     "indexer.report": ("Failure", "IndexOptions", "IndexReport", "Progress"),
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
+    "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
     "mmsearch.engine": ("Engine", "Status"),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Hit", "Moment"),
+    "mmsearch.terms": ("Term",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -68,6 +74,7 @@ __all__ = [
     "Encoder",
     "Engine",
     "Failure",
+    "Fetching",
     "Hit",
     "IndexOptions",
     "IndexReport",
@@ -81,11 +88,14 @@ __all__ = [
     "MmsearchError",
     "ModelError",
     "ModelMismatchError",
+    "ModelNotice",
     "ModelSpec",
     "Moment",
+    "Near",
     "Progress",
     "Query",
     "Status",
+    "Term",
     "TowerSpec",
     "UnsupportedMediaError",
     "UsageError",

@@ -7,6 +7,7 @@ other pictures look like, and each is kept from finding its own file.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -20,12 +21,13 @@ from indexer.backgrounds import (
     read_queries,
     sample_segments,
     write_backgrounds,
+    write_least,
 )
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
-from indexer.vectors import unit
+from indexer.vectors import lengths, unit, usable
 from mmsearch.calibration import Background, Null, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
@@ -57,6 +59,7 @@ class BackgroundCache:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        self._least: dict[tuple[int, BackgroundRow], tuple[int, float]] = {}
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         """All that a library keeps, by (query modality, channel), for its present size."""
@@ -69,10 +72,21 @@ class BackgroundCache:
             if bank is None:
                 bank = read_queries(store, generation_id, row.modality, row.channel)
             banks[generation_id, row] = bank
-            size = store.position(generation_id, row.channel).vectors
-            found[str(row.modality), str(row.channel)] = Background(_null(row).among(size), bank)
+            now = store.position(generation_id, row.channel)
+            null = replace(_null(row).among(now.vectors), least=self._least_of(generation_id, row, bank, now.last_id))
+            found[str(row.modality), str(row.channel)] = Background(null, bank)
         self._banks = banks
         return found
+
+    def _least_of(self, generation_id: int, row: BackgroundRow, bank: Vectors, last_id: int) -> float:
+        """The least hubness of any vector, those included that came after the row was written."""
+        seen, least = self._least.get((generation_id, row), (row.last_id, row.least))
+        if last_id > seen:
+            least = min(least, _least_after(self._library.index(row.channel), bank, seen, _is_stretched(row)))
+            self._least = {(generation_id, row): (last_id, least)} | {
+                other: known for other, known in self._least.items() if other in self._banks
+            }
+        return least
 
 
 def calibrate(library: Library, encoder: Encoder) -> None:
@@ -88,8 +102,10 @@ def calibrate(library: Library, encoder: Encoder) -> None:
     texts: dict[TowerSpec, Vectors] = {}
     rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
+    grown: list[BackgroundRow] = []
     for channel, _ in spec.channels:
-        size = library.store.position(generation_id, channel).vectors
+        now = library.store.position(generation_id, channel)
+        size = now.vectors
         for modality in MODALITIES:
             tower = spec.query_tower(modality, channel)
             if tower is None or not size:
@@ -99,6 +115,11 @@ def calibrate(library: Library, encoder: Encoder) -> None:
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
                 if abs(size - before.vectors) <= _DRIFT * before.vectors:
+                    if now.last_id > before.last_id:
+                        index = library.index(channel)
+                        least = _least_after(index, queries, before.last_id, _is_stretched(before))
+                        before = replace(before, least=min(before.least, least), last_id=now.last_id)
+                        grown.append(before)
                     rows.append((before, queries))
                     continue
                 if modality == "text":
@@ -123,15 +144,38 @@ def calibrate(library: Library, encoder: Encoder) -> None:
                 null = _ask_own(library.store, generation_id, index, own, queries)
             if null is not None:
                 row = BackgroundRow(
-                    modality, channel, null.location, null.scale, null.mean, null.least, null.size, size, source
+                    modality,
+                    channel,
+                    null.location,
+                    null.scale,
+                    null.mean,
+                    null.least,
+                    now.last_id,
+                    null.size,
+                    size,
+                    source,
                 )
                 rows.append((row, queries))
     if changed:
         write_backgrounds(library.store, generation_id, rows)
+    elif grown:
+        write_least(library.store, generation_id, grown)
 
 
 def _null(row: BackgroundRow) -> Null:
-    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=row.modality != "text")
+    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=_is_stretched(row))
+
+
+def _is_stretched(row: BackgroundRow) -> bool:
+    return row.modality != "text"
+
+
+def _least_after(index: VectorIndex, bank: Vectors, last_id: int, stretched: bool) -> float:
+    """The least hubness of the vectors whose ids are above `last_id`; infinite when there are none."""
+    ids = index.ids
+    late = ids[ids > last_id]
+    blocks = (index.vectors_of(late[at : at + _BLOCK]) for at in range(0, len(late), _BLOCK))
+    return min((float(hubness(block, bank, stretched=stretched).min()) for block in blocks), default=np.inf)
 
 
 def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
@@ -141,7 +185,8 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     for at in range(0, len(texts), _BATCH):
         prepared = [encoder.prepare(tower, TextSample(text)) for text in texts[at : at + _BATCH]]
         parts.append(encoder.encode(tower, prepared))
-    return unit(np.concatenate(parts))[0]
+    vectors = np.concatenate(parts)
+    return unit(vectors[[usable(length) for length in lengths(vectors).tolist()]])[0]
 
 
 def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:
@@ -157,13 +202,16 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
     # A large channel is known by a part of it: the location moves with the logarithm of the size.
     stride = -(-len(index) // _MOST)
     best, total, least, size = np.full(len(queries), -np.inf), 0.0, np.inf, 0
-    for start in range(0, len(index), _BLOCK * stride):
+    for number, start in enumerate(range(0, len(index), _BLOCK)):
         vectors = index.vectors(start, _BLOCK)
         hubs = hubness(vectors, queries)
+        least = min(least, float(hubs.min()))  # of all: what a search may pass over hangs on it
+        if number % stride:
+            continue
         scores = vectors @ queries.T - hubs[:, None]
         best = np.maximum(best, scores.max(axis=0))
         total += float(scores.mean()) * len(vectors)
-        least, size = min(least, float(hubs.min())), size + len(vectors)
+        size += len(vectors)
     return fit(best, size=size, mean=total / size, least=least)
 
 
@@ -194,4 +242,5 @@ def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, que
     groups = scores[np.arange(len(queries))[:, None, None], drawn]
     whole = ~np.isnan(groups).any(axis=2)
     mean = float(np.nanmean(scores)) if whole.any() else 0.0
-    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=float(hubs.min()), stretched=True)
+    least = float(hubs.min()) if len(chosen) == len(index) else _least_after(index, queries, 0, stretched=True)
+    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=least, stretched=True)

@@ -173,10 +173,10 @@ def hubness(
         stretched: whether cosines are stretched first.
     """
     scores: Floats = vectors @ bank.T
-    if stretched:
-        scores = stretch(scores)
     k = max(1, min(k, scores.shape[1] // 2))
-    nearest = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k :]
+    nearest: Floats = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k :]
+    if stretched:
+        nearest = stretch(nearest)
     return np.asarray(alpha * nearest.mean(axis=1), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. The only module that prints, and the only one that exits.
+"""The command line: parse, call, print. Only this module and those in commands/ print or exit.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
 found, 2 the command cannot be done as given, 3 a problem with the library, the model or the system, 4 a bug
@@ -8,15 +8,13 @@ in mmsearch, 130 interrupted.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,17 +23,28 @@ import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__, query_options
+from mmsearch.commands import models as models_command
+from mmsearch.commands.progress import indexing_progress
+from mmsearch.commands.terminal import (
+    BUG,
+    FOUND,
+    INTERRUPTED,
+    LIBRARY,
+    NOTHING,
+    USAGE,
+    ModelEvents,
+    stoppable,
+)
+from mmsearch.commands.terminal import complain as _complain
+from mmsearch.commands.terminal import print_json as _print_json
+from mmsearch.commands.terminal import print_lines as _print_lines
+from mmsearch.encoders.models import AUTO
 from mmsearch.output import options
 
 if TYPE_CHECKING:
-    from indexer.report import Progress
     from mmsearch.engine import Engine
     from mmsearch.output import OutputSettings, Results
     from mmsearch.rank import Answer
-
-FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-_PLAIN_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
@@ -46,6 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(models_command.app, name="models")
 
 LibraryOption = Annotated[
     Path | None,
@@ -82,10 +92,6 @@ def main() -> None:
         sys.exit(BUG)
 
 
-def _complain(message: str) -> None:
-    print(f"mmsearch: {message}", file=sys.stderr)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"mmsearch {__version__}")
@@ -109,7 +115,18 @@ def index(
     ] = None,
     library: LibraryOption = None,
     model: Annotated[
-        str | None, typer.Option(help="The model, for a new library; a library keeps the model it was made with.")
+        str | None,
+        typer.Option(
+            help="The model, for a new library: see mmsearch models. auto by default; a library keeps its own."
+        ),
+    ] = None,
+    speech: Annotated[
+        str | None,
+        typer.Option(help="What hears speech, for a new library: tiny.en (installed), off, base, small, or a folder."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Number type, for a new library: auto, float32, bfloat16, or float16 on a GPU."),
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Forget files that are gone from disk.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed files again.")] = False,
@@ -146,9 +163,11 @@ def index(
         **({"workers": workers} if workers else {}),
     )
     with (
+        _loaded(
+            _engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
+        ) as engine,
         _cancelled_by_signals() as cancel,
-        _engine(library, model, create=bool(paths)) as engine,
-        _progress(quiet=quiet or as_json) as on_progress,
+        indexing_progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
     if as_json:
@@ -389,10 +408,31 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(LIBRARY)
 
 
-def _engine(library: Path | None, model: str | None, *, create: bool) -> Engine:
+def _engine(
+    library: Path | None,
+    model: str | None,
+    *,
+    create: bool,
+    speech: str | None = None,
+    precision: str | None = None,
+    quiet: bool = False,
+) -> Engine:
     from mmsearch.engine import Engine
 
-    return Engine.open(library, model=model, create=create)
+    events = ModelEvents(quiet=quiet)
+    with stoppable():
+        return Engine.open(library, model=model, create=create, speech=speech, precision=precision, on_event=events)
+
+
+def _loaded(engine: Engine) -> Engine:
+    """An engine whose model is chosen and here, so that Ctrl-C ends a download and not a run that has not begun."""
+    try:
+        with stoppable():
+            _ = engine.encoder
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 @contextmanager
@@ -417,63 +457,6 @@ def _cancelled_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on a terminal, a line now and then elsewhere, nothing when quiet; on standard error."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bar() as on_progress:
-            yield on_progress
-    else:
-        from mmsearch import show
-
-        started = shown = time.monotonic()
-
-        def on_line(state: Progress) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            if now - shown >= _PLAIN_LINE_SECONDS:
-                shown = now
-                print(show.progress(state, now - started), file=sys.stderr, flush=True)
-
-        yield on_line
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Indexing", total=None, rate="", failed="")
-        started = time.monotonic()
-
-        def on_progress(state: Progress) -> None:
-            rate = state.done / max(time.monotonic() - started, 1e-3)
-            failed = f"{state.failed:,} failed" if state.failed else ""
-            description = "Indexing" if state.done else "Starting"  # the model is loaded when it is first needed
-            bar.update(
-                task,
-                description=description,
-                completed=state.done,
-                total=state.found or None,
-                rate=f"{rate:.1f} files/s",
-                failed=failed,
-            )
-
-        yield on_progress
-
-
 def _give(results: Results, wanted: OutputSettings) -> None:
     """Results to standard output, remarks on them to standard error."""
     from mmsearch.output import finish, remark, write
@@ -485,13 +468,3 @@ def _give(results: Results, wanted: OutputSettings) -> None:
     sys.stdout.flush()  # before a viewer opens, or a picture is drawn
     for line in finish(results, wanted):
         _complain(line)
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
-
-
-def _print_json(value: Any) -> None:
-    # ASCII: a path whose bytes are not UTF-8 stays readable by any JSON parser, as "\udcff" escapes.
-    print(json.dumps(value, indent=2))

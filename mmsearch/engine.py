@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
+from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.filters import Filter
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
@@ -23,7 +24,9 @@ from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from indexer.vectors import unit
 from mmsearch.background import BackgroundCache, calibrate
-from mmsearch.encoders import DEFAULT_MODEL, are_different, load_encoder
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
+from mmsearch.encoders.events import OnModelEvent
+from mmsearch.encoders.request import ModelRequest
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.literal import find_literally
 from mmsearch.places import bytes_of, default_library, expanded, spellings
@@ -50,6 +53,7 @@ class Status:
     database_bytes: int
     index_bytes: int
     troubles: tuple[Trouble, ...]
+    faiss: FaissBuild
 
 
 class _Shared:
@@ -74,51 +78,72 @@ class _Shared:
 class Engine:
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
-    def __init__(self, library: Library, encoder: Encoder | None) -> None:
+    def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
         self._library = library
         self._encoder = encoder
         self._backgrounds = BackgroundCache(library)
+        self._asked = asked or ModelRequest()
         self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str] | None = None, *, model: str | Encoder | None = None, create: bool = True
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: str | Encoder | None = None,
+        create: bool = True,
+        speech: str | None = None,
+        precision: str | None = None,
+        on_event: OnModelEvent | None = None,
     ) -> Engine:
         """Open a library, making a new one where there is none.
 
         Args:
             path: the library's folder; `default_library()` when None.
-            model: a name such as "mini", or an encoder of your own. None takes the model that the
-                library was made with, and the default model for a new library.
+            model: a name such as "fast", or an encoder of your own. "auto" takes the model that the library was made
+                with; a library without one gets "fast" if that is on this machine or can be fetched, and else "mini".
+                None means the same, and decides when the model is first used.
             create: whether to make a library that is not there.
+            speech: what listens, for a library without a model: "tiny.en" (installed), "off", a size of Whisper such as
+                "base", a repository or a folder. A library keeps its own.
+            precision: "float32", "bfloat16" or "float16" (on a GPU), for a library without a model; None and "auto"
+                take what suits the machine. A library keeps its own.
+            on_event: gets `ModelNotice`s (which model was chosen, what is about to be fetched) and, while weights are
+                fetched, `Fetching`. Without it, notices are logged as warnings of "mmsearch.models".
 
         Raises:
             LibraryNotFoundError: there is no library, and `create` is False.
-            ModelMismatchError: the library was made with another model.
+            ModelMismatchError: the library was made with another model, recogniser of speech or precision.
             ModelError: there is no such model.
+            UsageError: `speech` or `precision` go with an encoder of your own, or name nothing there is.
         """
         place = expanded(path) if path is not None else default_library()
         encoder = None if isinstance(model, str) else model
+        if encoder is not None and (speech, precision) != (None, None):
+            raise UsageError("an encoder of your own brings its own speech and precision; leave these out")
+        asked = ModelRequest.of(model if isinstance(model, str) else None, speech, precision, on_event)
         try:
             library = Library.open(place, create=False)
         except LibraryNotFoundError:
-            if isinstance(model, str):
-                encoder = load_encoder(model)
-                if create:
-                    _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
-            library = Library.open(place, create=create)
+            if not create:
+                raise
+            if asked.model is not None or model == AUTO:
+                encoder = _made(*asked.for_new_library(DEFAULT_MODEL), on_event)
+                _ = encoder.spec  # a name that leads nowhere fails here, and leaves no library behind
+            library = Library.open(place, create=True)
         try:
             spec = library.bound_to
-            if isinstance(model, str) and encoder is None:
-                if spec is not None and are_different(model, spec.name):  # said before any weights are looked for
-                    raise library.mismatch(spec.name, model)
-                encoder = load_encoder(model) if spec is None else _load(model, spec)
+            if spec is not None and encoder is None:
+                asked.check(library.path, spec)
+            if asked.model is not None and encoder is None:
+                of_model = asked.for_new_library(DEFAULT_MODEL) if spec is None else asked.for_library(spec)
+                encoder = _made(*of_model, on_event)
             if encoder is not None and spec is not None:
                 library.check(encoder.spec)
         except BaseException:
             library.close()
             raise
-        return cls(library, encoder)
+        return cls(library, encoder, asked)
 
     def __enter__(self) -> Engine:
         return self
@@ -139,7 +164,7 @@ class Engine:
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded on first use.
+        """The model, loaded on first use: chosen where the library has none yet, and fetched where it is not here.
 
         Raises:
             ModelMismatchError: this version of mmsearch would make other vectors than those in the library.
@@ -147,7 +172,10 @@ class Engine:
         with self._encoding:
             if self._encoder is None:
                 spec = self._library.spec
-                encoder = load_encoder(DEFAULT_MODEL) if spec is None else _load(spec.name, spec)
+                if self._library.bound_to is None and not self._asked.says_nothing:
+                    spec = None  # nothing holds a library without vectors to the model that it had
+                of_model = self._asked.for_new_library(DEFAULT_MODEL) if spec is None else self._asked.for_library(spec)
+                encoder = _made(*of_model, self._asked.on_event)
                 if spec is not None:
                     self._library.check(encoder.spec)
                 self._encoder = encoder
@@ -176,6 +204,7 @@ class Engine:
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
         with self._library.writing(wait=options.wait, cancel=cancel):
@@ -192,6 +221,8 @@ class Engine:
                 if not targets:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
             encoder = _Shared(self.encoder, self._encoding)
+            if options.batch_size == IndexOptions().batch_size:
+                options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
             if not report.interrupted:
                 calibrate(self._library, encoder)
@@ -340,6 +371,7 @@ class Engine:
             database_bytes=bytes_of(self.path.glob("library.sqlite*")),
             index_bytes=bytes_of(self.path.glob("index/*.faiss")),
             troubles=tuple(troubles(self._library.store, generation_id)),
+            faiss=faiss_build(),
         )
 
 
@@ -356,6 +388,9 @@ def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tu
     return unit(np.concatenate(parts))
 
 
-def _load(name: str, spec: ModelSpec) -> Encoder:
-    """A library's model, in the precision that made its vectors, whatever this processor would choose today."""
-    return load_encoder(name) if spec.precision is None else load_encoder(name, precision=spec.precision)
+def _made(name: str, precision: str | None, on_event: OnModelEvent | None) -> Encoder:
+    """The encoder of a model, after fetching what is not here of it."""
+    from mmsearch.encoders.pull import ensure
+
+    ensure(name, on_event)
+    return load_encoder(name) if precision is None else load_encoder(name, precision=precision)

@@ -28,8 +28,21 @@ Scores = NDArray[np.float64]
 RRF_K = 60
 """Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet", SIGIR 2009, found 60 on TREC data."""
 
+CERTAIN = 10.0
+"""Excess over chance, where the confidence is 99.5 %."""
+
 ATTENTION_TEMPERATURE = 1.0
 """In the unit of the scores given to `attention`: excess over chance, where 1 is one Gumbel scale."""
+
+
+def levelled(excess: Scores) -> Scores:
+    """Scores over chance, those above `CERTAIN` brought nearer to it, in the same order: the same shape, float64.
+
+    What is certain cannot become more so. Terms of different kinds are certain at different heights: an exact copy of a
+    picture lies hundreds of units above chance, where words reach ten, and would outweigh whatever they say.
+    """
+    over = np.maximum(excess - CERTAIN, 0.0)
+    return np.asarray(np.minimum(excess, CERTAIN) + np.log1p(over))
 
 
 def weighted_sum(vectors: Sequence[Vectors], weights: Sequence[float]) -> Vectors:
@@ -42,7 +55,8 @@ def weighted_sum(vectors: Sequence[Vectors], weights: Sequence[float]) -> Vector
         vectors: (dim,) float32 of length 1 each, in one space.
         weights: positive, one each.
     """
-    total: Any = np.einsum("td,t->d", np.stack(vectors).astype(np.float64), np.asarray(weights, np.float64))
+    heavy = np.asarray(weights, np.float64)
+    total: Any = np.einsum("td,t->d", np.stack(vectors).astype(np.float64), heavy / heavy.max())
     length = float(np.linalg.norm(total))
     if length < 1e-6:
         return vectors[int(np.argmax(weights))]

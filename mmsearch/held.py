@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,10 +14,10 @@ from indexer.found import segments_of
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
-from indexer.types import ModelSpec
+from indexer.types import ModelSpec, TowerSpec, Vectors
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
-from mmsearch.readings import Meanings, Reading, reached
+from mmsearch.readings import Meanings, Reading, mean_of, reached
 
 _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "image": ("visual",),
@@ -90,17 +91,19 @@ def content_at(library: Library, path: str) -> int | None:
 
 def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: Term, content_id: int) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
-    meanings: Meanings = {}
+    vectors: dict[TowerSpec, list[Vectors]] = defaultdict(list)
+    norms: dict[TowerSpec, list[Vectors]] = defaultdict(list)
     for segments in segments_of(library.store, generation_id, [content_id]):
         tower = spec.tower_of(segments.channel)
-        if tower is None or segments.channel not in _CHANNELS_OF[term.kind]:
-            continue
-        mean = segments.vectors.mean(axis=0)
-        length = float(np.linalg.norm(mean))
-        vector = mean / length if length > 1e-6 else segments.vectors[0]
+        if tower is not None and segments.channel in _CHANNELS_OF[term.kind]:
+            vectors[tower].append(segments.vectors)
+            norms[tower].append(segments.norms)
+    meanings: Meanings = {}
+    for tower, parts in vectors.items():  # what is said and what is written in a video are one meaning, as when read
+        meaning = mean_of(np.concatenate(parts), np.concatenate(norms[tower]))
         for channel, target in spec.channels:
             if target.space == tower.space:
-                meanings.setdefault((tower.modality, channel), (vector, float(segments.norms.mean())))
+                meanings[tower.modality, channel] = meaning
     return reached(spec, meanings)
 
 

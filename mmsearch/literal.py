@@ -25,6 +25,10 @@ from mmsearch.rank import Words
 
 WEIGHT = 6.0
 
+MOST = 200
+"""Texts, titles and names each that words are looked for in. The same however many files are asked
+for, so that the order of the first ones is."""
+
 _PART = 0.5  # of the weight, where words are only parts of words of a name
 
 
@@ -47,7 +51,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
     found: dict[int, Words] = {}
     for term in texts:
         asked = parse_words(term.value)
-        hits = find_words(store, generation_id, asked, wanted, max(100, 10 * query.k))
+        hits = find_words(store, generation_id, asked, wanted, MOST)
         top = max((hit.score for hit in hits if not hit.partial), default=0.0)
         best: dict[int, Words] = {}
         counting = _counting([word.text for word in asked.terms])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ from mmsearch.calibration import Background, Backgrounds, hubness, stretch
 from mmsearch.fusion import Scores
 from mmsearch.query import Query
 from mmsearch.readings import Approach, Reading
+
+_LEAST_WEIGHT = 1e-12  # of the heaviest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +52,14 @@ class Route:
 class Scored:
     """Segments of one channel with what they score: `key` (n,) ranks them, `cosine` (n,) is shown.
 
+    `worth`: (n,) how far they lie above chance, negative terms taken off; cosines where nothing is calibrated.
     `terms`: (t, n) each positive term's score, nan where it does not reach. `cosines`: (t, n) their cosines.
     `above`: (m, n) each negative term's score over its mean. `blocked`: (n,) too near to a negative term.
     """
 
     segments: StoredSegments
     key: Scores
+    worth: Scores
     cosine: Scores
     terms: Scores
     cosines: Scores
@@ -89,7 +94,21 @@ class Plan:
     @property
     def is_log_odds(self) -> bool:
         """Whether what ranks is excess over chance, and not ranks, distances or cosines."""
-        return self.calibrated and self.query.metric == "cosine" and self.fusion not in ("concat", "rrf", "borda")
+        return self.calibrated and self.query.metric == "cosine" and (self.is_feature_level or self.fusion == "mean")
+
+    @property
+    def is_by_rank(self) -> bool:
+        """Whether files rank by their places in each term's ranking."""
+        return not self.is_feature_level and self.fusion in ("rrf", "borda") and self.query.metric == "cosine"
+
+    @property
+    def tie(self) -> float:
+        """What is closer than this ranks the same: a score is not known more exactly.
+
+        FAISS and NumPy round differently by up to 1e-6 of a cosine, and a unit of excess is seldom less than 1e-2 of
+        one. Places are exact.
+        """
+        return 1e-9 if self.is_by_rank else 1e-4 if self.is_log_odds else 1e-6
 
     @property
     def missing(self) -> float:
@@ -119,20 +138,24 @@ class Plan:
         cosines, against = _cosines(route.positive, vectors), _cosines(route.negative, vectors)
         terms = self._excess(route.chance, cosines, vectors)
         above = self._above(route.against, against, vectors)
+        if self.calibrated and len(self.weights) + len(self.less) > 1:
+            terms, above = fusion.levelled(terms), fusion.levelled(above)
         together: Scores = (vectors @ route.vector).astype(np.float64)
         cosine = together if self.fusion == "sum" else fusion.concatenation(cosines, self.weights)
-        if self.query.metric == "euclidean":
-            key = -_distances(route, segments, together)
-        elif self.fusion == "attention":
-            key = fusion.attention(terms, self.weights)
+        total = sum(self.weights)
+        if self.fusion == "attention":
+            worth = fusion.attention(terms, self.weights)
         else:
-            key = fusion.weighted_mean(terms, self.weights, self.missing)
-        key = fusion.lowered(key, above, self.less, sum(self.weights))
+            worth = fusion.weighted_mean(terms, self.weights, self.missing)
+        worth = fusion.lowered(worth, above, self.less, total)
+        key = worth
+        if self.query.metric == "euclidean":
+            key = fusion.lowered(-distances(route, segments.norms, together), against, self.less, total)
         limit = self.query.not_below
         blocked = np.zeros(len(segments), np.bool_)
         if limit is not None and self.less:
             blocked = np.asarray((np.nan_to_num(against, nan=-2) >= limit).any(axis=0))
-        return Scored(segments, key, cosine, terms, cosines, above, blocked)
+        return Scored(segments, key, worth, cosine, terms, cosines, above, blocked)
 
     def _excess(self, chance: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
         """Cosines over chance, in the units of calibration.py: (t, n); as they are where nothing is calibrated."""
@@ -173,7 +196,11 @@ def make_plan(
         readings: a reading of each of the query's terms.
         wanted: the query's filters, as the store takes them.
     """
-    signed = [(term.weight, reading) for term, reading in zip(query.terms, readings, strict=True)]
+    heaviest = max(abs(term.weight) for term in query.terms)  # only proportions count
+    signed = [
+        (math.copysign(max(abs(term.weight) / heaviest, _LEAST_WEIGHT), term.weight), reading)
+        for term, reading in zip(query.terms, readings, strict=True)
+    ]
     weights = tuple(weight for weight, _ in signed if weight > 0)
     positive = [reading for weight, reading in signed if weight > 0]
     negative = [reading for weight, reading in signed if weight < 0]
@@ -235,9 +262,15 @@ def _cosines(approaches: Sequence[Approach | None], vectors: Vectors) -> Scores:
     return rows
 
 
-def _distances(route: Route, segments: StoredSegments, cosine: Scores) -> Scores:
-    """Euclidean distances between the vectors as their towers gave them: (n,) float64."""
+def distances(route: Route, norms: Vectors, cosine: Scores) -> Scores:
+    """Euclidean distances between the vectors as their towers gave them: (n,) float64.
+
+    Args:
+        route: the query.
+        norms: (n,) lengths of vectors.
+        cosine: (n,) their cosines with `route.vector`.
+    """
     there = [approach.norm for approach in route.positive if approach is not None]
     length = float(np.mean(there))
-    norms = segments.norms.astype(np.float64)
+    norms = norms.astype(np.float64)
     return np.asarray(np.sqrt(np.maximum(norms**2 + length**2 - 2 * norms * length * cosine, 0.0)))

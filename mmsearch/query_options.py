@@ -13,6 +13,7 @@ import typer
 from indexer.errors import UsageError
 from indexer.names import KINDS
 from mmsearch.names import FUSIONS, METRICS, TermKind
+from mmsearch.output.options import complete, complete_kinds
 
 if TYPE_CHECKING:
     from mmsearch.grammar import StandardInput
@@ -34,7 +35,12 @@ TextFile = Annotated[list[str] | None, typer.Option(metavar="FILE", help="Search
 Limit = Annotated[int, typer.Option("-k", "--limit", min=1, help="How many files to show.")]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option("--kind", metavar="KINDS", help=f"Only these kinds, separated by commas: {', '.join(KINDS)}."),
+    typer.Option(
+        "--kind",
+        metavar="KINDS",
+        help=f"Only these kinds, separated by commas: {', '.join(KINDS)}.",
+        autocompletion=complete_kinds,
+    ),
 ]
 Within = Annotated[
     list[str] | None,
@@ -58,9 +64,23 @@ Name = Annotated[
     typer.Option(metavar="PATTERN", help='Only files of this name, for example "*.mp4"; with a / the path counts.'),
 ]
 FusionName = Annotated[
-    str, typer.Option("--fusion", metavar="NAME", help=f"How terms become one ranking: {', '.join(FUSIONS)}.")
+    str,
+    typer.Option(
+        "--fusion",
+        metavar="NAME",
+        help=f"How terms become one ranking: {', '.join(FUSIONS)}.",
+        autocompletion=complete(FUSIONS),
+    ),
 ]
-MetricName = Annotated[str, typer.Option("--metric", metavar="NAME", help=f"What is nearest: {', '.join(METRICS)}.")]
+MetricName = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help=f"What is nearest: {', '.join(METRICS)}.",
+        autocompletion=complete(METRICS),
+    ),
+]
 Confident = Annotated[bool, typer.Option("--confident", help="Show only what stands out from chance.")]
 NotBelow = Annotated[
     float | None,

@@ -115,7 +115,8 @@ def hits_of(candidates: Mapping[int, Candidate], files: Mapping[int, FoundFile],
         literal = candidate.words is not None and candidate.words.literal
         look = _look(candidate)
         for key, hit in _hits(candidate, file, plan):
-            ranked.append(((not literal, -key, hit.path, hit.start_seconds or 0.0), hit, look))
+            rank = -round(key / plan.tie)
+            ranked.append(((not literal, rank, hit.path, hit.start_seconds or 0.0), hit, look))
     ranked.sort(key=lambda pair: pair[0])
     hits = [hit for _, hit, _ in ranked] if plan.query.moments else _folded([(hit, look) for _, hit, look in ranked])
     if plan.query.confident:
@@ -186,7 +187,13 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
             confidence=moment.confidence if number else candidate.confidence,
             matched=() if number else matched,
         )
-        yield candidate.key - (best_key - key), alone
+        if plan.is_by_rank:
+            below = number * plan.tie  # places are of files: its moments follow a file, best first
+        elif plan.is_feature_level or plan.fusion == "mean" or plan.query.metric == "euclidean":
+            below = best_key - key
+        else:
+            below = best.score - moment.score
+        yield candidate.key - max(below, 0.0), alone
 
 
 def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
@@ -202,7 +209,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
         candidate.rows,
         key=lambda at: (
             not (literal and at[0].segments.ids[at[1]] == words_in),
-            -at[0].key[at[1]] - (evidence if at[0].segments.ids[at[1]] == words_in else 0.0),
+            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / plan.tie),
             _start(at[0], at[1]),
             at[0].segments.channel,
         ),
@@ -219,7 +226,8 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
         rows, at = sorted_rows[channel], places[channel][row]
         first, last = at, at
         key = float(part.key[row])
-        lowest = key - (max(_LEVEL, (1 - _SHARE) * key) if plan.calibrated else _LEVEL_COSINE)
+        worth = float(part.worth[row])
+        lowest = worth - (max(_LEVEL, (1 - _SHARE) * worth) if plan.calibrated else _LEVEL_COSINE)
         if not np.isnan(part.segments.spans[row]).any():
             while first > 0 and _joins(part, rows[first - 1], rows[first], lowest, taken):
                 first -= 1
@@ -236,7 +244,7 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
                 start_seconds=float(starts) if timed else None,
                 end_seconds=float(ends) if timed else None,
                 text=part.segments.texts[row],
-                confidence=float(confidence(key)) if plan.calibrated else None,
+                confidence=float(confidence(part.worth[row])) if plan.calibrated else None,
             ),
         )
 
@@ -256,7 +264,7 @@ def _joins(
     return (
         (part.segments.channel, new) not in taken
         and bool(spans[later][0] - spans[earlier][1] <= _GAP_SECONDS)
-        and bool(part.key[new] >= lowest)
+        and bool(part.worth[new] >= lowest)
     )
 
 

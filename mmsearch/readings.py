@@ -90,7 +90,7 @@ def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
             if tower not in encoded:
                 if term.kind == "text" and isinstance(parts[0], TextSample):
                     check_length(parts[0].text, tower, encoder)
-                encoded[tower] = _mean(*encode(tower, parts))
+                encoded[tower] = mean_of(*encode(tower, parts))
             meanings[modality, channel] = encoded[tower]
     reading = reached(spec, meanings)
     if not reading:
@@ -194,7 +194,7 @@ def _settings(encoder: Encoder, frames_per_second: float) -> DecodeSettings:
     )
 
 
-def _mean(vectors: Vectors, norms: NDArray[np.float64]) -> tuple[Vectors, float]:
+def mean_of(vectors: Vectors, norms: NDArray[np.float64]) -> tuple[Vectors, float]:
     """One vector of length 1 for several: their mean direction. Where they cancel out, the first."""
     mean: Vectors = vectors.mean(axis=0)
     length = float(np.linalg.norm(mean))

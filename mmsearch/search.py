@@ -9,20 +9,21 @@ import numpy as np
 from indexer.ann import Ids
 from indexer.backgrounds import contents_of
 from indexer.filters import Filter
-from indexer.found import files_of, segments_of, segments_with
+from indexer.found import files_of, norms_of, segments_of, segments_with
 from indexer.library import Library
+from indexer.names import Channel
 from mmsearch import fusion
 from mmsearch.calibration import confidence
 from mmsearch.fusion import Scores
-from mmsearch.plan import Plan, Scored
+from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.rank import Answer, Candidate, Words, hits_of
 
 LITERAL = 0.99
 """The least confidence of what holds a quoted phrase, or is named as was typed."""
 
 _POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
-_FIRST = 128  # segments fetched from each channel, to begin with
-_ROUNDING = 1e-5  # FAISS and NumPy may differ by this in a score; what is closer than that is a tie
+_RANKED_DIGITS = 4  # of a score: below that is rounding, which may not tell apart what is the same
+_DEPTH = 128  # segments fetched from each channel, to begin with
 
 
 def search(
@@ -47,11 +48,15 @@ def search(
     words = words or {}
     count = plan.query.k + len(hidden)
     while True:
-        found = _nearest(library, plan, count) if plan.is_one_vector else _pooled(library, plan, count)
+        if plan.is_one_vector:
+            found, places = _nearest(library, plan, count), None
+        else:
+            found, keys = _pooled(library, generation_id, plan, count)
+            places = keys if plan.is_by_rank else None
         contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
-        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words)
+        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
@@ -64,7 +69,7 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
 
     Segments are fetched in growing numbers until none that was not fetched can matter.
     """
-    depth = max(_FIRST, 16 * count)
+    depth = max(_DEPTH, 16 * count)
     while True:
         best: dict[int, float] = {}
         unseen = -np.inf  # no segment that was not fetched lies above this
@@ -79,27 +84,67 @@ def _nearest(library: Library, plan: Plan, count: int) -> list[int]:
             if ids.shape[1] == depth:
                 unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
         order = sorted(best, key=lambda content: -best[content])
-        if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + _ROUNDING):
-            last = best[order[min(count, len(order)) - 1]] - _ROUNDING if order else 0.0
-            return [content for content in order if best[content] >= last]
+        if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + 2 * plan.tie):
+            return _first(order, best, count, plan)
         depth *= 4
 
 
-def _pooled(library: Library, plan: Plan, count: int) -> list[int]:
-    """The contents of the best files, among those of the segments nearest to each term."""
+def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tuple[list[int], dict[int, float]]:
+    """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those."""
     pool = max(_POOL, 20 * count)
-    ids: list[Ids] = []
-    for channel, route in plan.routes.items():
-        probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
-        _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
-        ids.append(np.unique(found))
-    segments = segments_with(library.store, np.concatenate(ids).tolist() if ids else [])
-    candidates = _candidates(plan, [plan.score(some) for some in segments], {})
-    return sorted(candidates, key=lambda content: -candidates[content].key)[:count]
+    while True:
+        ids = [np.empty(0, np.int64)]
+        is_all = True
+        for channel, route in plan.routes.items():
+            if plan.query.metric == "euclidean":
+                found = _by_distance(library, generation_id, channel, route, pool)
+            else:
+                probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
+                _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
+            ids.append(np.unique(found))
+            is_all = is_all and found.shape[-1] < pool
+        segments = segments_with(library.store, np.concatenate(ids).tolist())
+        candidates = _candidates(plan, [plan.score(some) for some in segments], {})
+        if is_all or len(candidates) >= count:
+            break
+        pool *= 4
+    keys = {content: candidate.key for content, candidate in candidates.items()}
+    order = sorted(keys, key=lambda content: -keys[content])
+    return _first(order, keys, count, plan), keys
 
 
-def _candidates(plan: Plan, parts: Sequence[Scored], words: Mapping[int, Words]) -> dict[int, Candidate]:
-    """Contents with what they are worth, and their scored segments."""
+def _by_distance(library: Library, generation_id: int, channel: Channel, route: Route, count: int) -> Ids:
+    """The segments at the smallest distances. Lengths are not in the index, so all cosines are asked for."""
+    scores, ids = library.search(channel, route.vector[None], len(library.index(channel)), allowed=route.allowed)
+    if not ids.shape[1]:
+        return np.empty(0, np.int64)
+    known, norms = norms_of(library.store, generation_id, channel)
+    at = np.minimum(np.searchsorted(known, ids[0]), len(known) - 1)
+    there = known[at] == ids[0]  # else it was removed meanwhile
+    apart = distances(route, norms[at[there]], scores[0][there].astype(np.float64))
+    nearest: Ids = ids[0][there][np.argsort(apart, kind="stable")[:count]]
+    return nearest
+
+
+def _first(order: Sequence[int], keys: Mapping[int, float], count: int, plan: Plan) -> list[int]:
+    """As many of an order as were asked for, and all that tie with the last of them: paths will decide."""
+    if len(order) <= count:
+        return list(order)
+    last = keys[order[count - 1]] - 2 * plan.tie
+    return [content for content in order if keys[content] >= last]
+
+
+def _candidates(
+    plan: Plan, parts: Sequence[Scored], words: Mapping[int, Words], places: Mapping[int, float] | None = None
+) -> dict[int, Candidate]:
+    """Contents with what they are worth, and their scored segments.
+
+    Args:
+        plan: the query.
+        parts: scored segments.
+        words: what was found by words, by content.
+        places: what ranks contents, where that is known from their places among more of them.
+    """
     if not parts:
         return {}
     contents = np.concatenate([part.segments.contents for part in parts])
@@ -114,10 +159,13 @@ def _candidates(plan: Plan, parts: Sequence[Scored], words: Mapping[int, Words])
         return highest
 
     keys = best([part.key[None] for part in parts])[0]
-    worth = keys
+    worth = best([part.worth[None] for part in parts])[0]
     if not plan.is_feature_level and plan.query.metric == "cosine":
         above = best([part.above for part in parts])
         keys, worth = _fused(plan, best([part.terms for part in parts]), best([part.cosines for part in parts]), above)
+    if places is not None:
+        lowest = min(places.values(), default=0.0)  # what was found by words alone has no place among the nearest
+        keys = np.array([places.get(content, lowest) for content in unique.tolist()])
     blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
     candidates: dict[int, Candidate] = {}
     for content, key, of in zip(unique.tolist(), keys.tolist(), worth.tolist(), strict=True):
@@ -140,17 +188,18 @@ def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[S
         return fusion.lowered(fusion.concatenation(cosines, plan.weights), above, plan.less, total), worth
     ranking = {"rrf": fusion.reciprocal_rank, "borda": fusion.borda}[plan.fusion]
     lower = [-weight for weight in plan.less]
-    return ranking(np.concatenate([terms, above]), [*plan.weights, *lower]), worth
+    scores = np.round(np.concatenate([terms, above]), _RANKED_DIGITS)
+    return ranking(scores, [*plan.weights, *lower]), worth
 
 
 def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Candidate:
     """A content's worth by meaning, and by words where these are in it: in log-odds, evidence adds up."""
     evidence = 0.0 if words is None else words.evidence
-    if not plan.calibrated:
+    if not plan.calibrated and not plan.is_by_rank and plan.query.metric == "cosine":
         return Candidate(key + evidence, None, words)
-    chance = float(confidence(worth + evidence))
-    if words is not None and words.literal:
+    chance = float(confidence(worth + evidence)) if plan.calibrated else None
+    if chance is not None and words is not None and words.literal:
         chance = max(chance, LITERAL)
     # Ranks and distances are not log-odds: there, words only break ties.
-    lift = evidence if plan.is_log_odds else 1e-6 * evidence
+    lift = evidence if plan.is_log_odds else plan.tie * evidence
     return Candidate(key + lift, chance, words)

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from indexer.faiss_build import FaissBuild
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
+from mmsearch.encoders import short_name
 from mmsearch.engine import Status
 from mmsearch.output.text import clean, clock, many, path
+from mmsearch.units import amount
 
 __all__ = [
     "amount",
@@ -27,16 +30,6 @@ __all__ = [
     "status_json",
     "verified",
 ]
-
-
-def amount(bytes: int) -> str:
-    """A size: 512 B, 3.4 MB."""
-    size = float(bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def duplicates(groups: list[DuplicateGroup]) -> Iterator[str]:
@@ -122,10 +115,13 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     yield f"Library   {path(str(found.path))}"
     if spec is None:
         yield "Model     none yet: nothing has been indexed"
+        yield from _faiss(found.faiss)
         return
     spaces = ", ".join(sorted({f"{tower.dim}-d {tower.space}" for tower in spec.towers}))
-    yield f"Model     {spec.name} ({spaces})"
+    precision = f", {spec.precision}" if spec.precision else ""
+    yield f"Model     {clean(short_name(spec.name))} ({spaces}{precision})"
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
+    yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
         reach = "" if root.reachable else "  (cannot be reached now)"
         yield f"{'Folders' if number == 0 else '':<8}  {path(root.path)}  {many(root.files, 'file')}{reach}"
@@ -149,6 +145,15 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
         yield f"  and {len(found.troubles) - len(shown):,} more: see mmsearch status --failed"
 
 
+def _faiss(build: FaissBuild) -> Iterator[str]:
+    cards = f" on {many(build.gpus, 'GPU')}" if build.for_gpu and build.gpus else " without a GPU" * build.for_gpu
+    kind = f"for GPUs{cards}" if build.for_gpu else "for processors"
+    by = f", from {' and '.join(build.distributions)}" if build.distributions else ""
+    yield f"FAISS     {build.version} {kind} ({build.instructions}){by}"
+    if build.problem:
+        yield f"Warning   {build.problem}"
+
+
 _KIND_NOUNS: dict[Kind, tuple[str, str]] = {
     "image": ("image", "images"),
     "audio": ("audio file", "audio files"),
@@ -165,6 +170,8 @@ def status_json(found: Status) -> dict[str, Any]:
         "fingerprint": None if found.spec is None else found.spec.fingerprint,
         "database_bytes": found.database_bytes,
         "index_bytes": found.index_bytes,
+        "precision": None if found.spec is None else found.spec.precision,
+        "faiss": {**asdict(found.faiss), "problem": found.faiss.problem},
         **asdict(found.counts),
         "troubles": [asdict(trouble) for trouble in found.troubles],
     }

@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_hub import FakeHub
 
 if TYPE_CHECKING:
     from mmsearch import Engine
 
 # Read when transformers and huggingface_hub are imported, so it is set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# What the user has fetched is not for the tests, which would else take another model than where nothing was fetched.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="mmsearch-tests-hub-")
+os.environ.pop("HF_HUB_CACHE", None)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A hub on this machine, which this process and those that it starts take for the hub; with an empty cache."""
+    from huggingface_hub import constants
+
+    from mmsearch.encoders import hub as asked
+
+    with FakeHub() as fake:
+        for name, value in {
+            "HF_ENDPOINT": fake.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(asked, "_probed", {})
+        yield fake
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +68,29 @@ def _own_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(folder / "library"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+
+
+@pytest.fixture(scope="session")
+def tiny_fast(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of a tiny open_clip model and a tiny CLAP, by the repositories that they are published as."""
+    from tiny_models import TinyOpenClip, save_clap
+
+    folder = tmp_path_factory.mktemp("tiny_fast")
+    return {"someone/tiny": TinyOpenClip.save(folder / "tiny"), "someone/clap": save_clap(folder / "clap")}
+
+
+@pytest.fixture
+def fast_hub(hub: FakeHub, tiny_fast: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """The hub with a tiny model on it that goes by the name of `fast`."""
+    from mmsearch.encoders.models import MODELS
+
+    hub.add("someone/tiny", tiny_fast["someone/tiny"], license="mit")
+    hub.add("someone/clap", tiny_fast["someone/clap"], license="apache-2.0")
+    monkeypatch.setitem(MODELS, "fast", replace(MODELS["fast"], parts=FAST))
+    return hub
+
+
+FAST = "open_clip:hf-hub:someone/tiny+clap:someone/clap"
 
 
 @pytest.fixture(scope="session")

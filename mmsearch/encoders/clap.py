@@ -58,10 +58,10 @@ Spectrogram = NDArray[np.float32]
 def clap_towers(source: str, *, precision: str | None = None) -> tuple[ClapAudioTower, TransformersTextTower]:
     """The audio and the text tower of a checkpoint: a local folder, or a repository such as laion/clap-htsat-unfused.
 
-    `precision` is float32 or bfloat16; None chooses as `choose_precision` does.
+    `precision` is float32, bfloat16 or float16; None chooses as `choose_precision` does.
     """
     _refuse_collapsed(source)
-    checkpoint = open_checkpoint(source, ("clap",))
+    checkpoint = open_checkpoint(source, ("clap",), "clap:{folder}")
     place = checkpoint.folder.resolve()
     # In the hub's cache, the name is that of the folder around "snapshots".
     cached = str(place.parents[1]) if place.parent.name == "snapshots" else ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.errors import ModelError
 from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
+from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 from mmsearch.encoders.weights import (
     EFFICIENTNET_WEIGHTS,
     LABELS_PATH,
@@ -36,20 +37,28 @@ PREPROCESSING_VERSION = 1
 
 
 class MiniEncoder:
-    """The `Encoder` of the model `mini`. Each tower loads on first use, and only when it is used."""
+    """The `Encoder` of the model `mini`. Each tower loads on first use, and only when it is used.
+
+    Args:
+        speech: the canonical name of what listens; "off" for a model that does not.
+    """
+
+    def __init__(self, speech: str = EMBEDDED_SPEECH) -> None:
+        self._speech = speech
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """The model's table; no weight file is read for it."""
+        """The model's table; no weight file is read for it, but those of a recogniser of one's own."""
+        listens = self._speech != NO_SPEECH
         return ModelSpec(
-            name="mini",
-            fingerprint=_fingerprint(),
+            name="mini" if self._speech == EMBEDDED_SPEECH else f"mini+speech:{self._speech}",
+            fingerprint=_fingerprint(self._speech),
             towers=(TEXT, IMAGE),
-            channels=(("visual", IMAGE), ("speech", TEXT), ("text", TEXT)),
+            channels=(("visual", IMAGE), *((("speech", TEXT),) if listens else ()), ("text", TEXT)),
             image_side=IMAGE_SIDE,
-            sample_rate=SAMPLE_RATE,
+            sample_rate=SAMPLE_RATE if listens else None,
             max_tokens=MAX_TOKENS,
-            transcribes=True,
+            transcribes=listens,
         )
 
     def prepare(self, tower: TowerSpec, sample: Sample) -> Any:
@@ -70,7 +79,7 @@ class MiniEncoder:
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
-        return self._speech_recognizer.transcribe(audio)
+        return [] if self._speech == NO_SPEECH else self._speech_recognizer.transcribe(audio)
 
     def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
         """How many tokens the text tower sees in a text, its special tokens included."""
@@ -90,13 +99,20 @@ class MiniEncoder:
     def _speech_recognizer(self) -> SpeechRecognizer:
         from mmsearch.encoders.speech import SpeechRecognizer
 
-        return SpeechRecognizer()
+        return SpeechRecognizer(self._speech)
 
 
-def _fingerprint() -> str:
+def _fingerprint(speech: str) -> str:
     """16 hexadecimal digits that change whenever a weight file, the labels, or the code's version does."""
     digest = hashlib.sha256(f"mini {PREPROCESSING_VERSION}".encode())
-    for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, WHISPER_WEIGHTS, WHISPER_TOKENIZER):
+    listening = (WHISPER_WEIGHTS, WHISPER_TOKENIZER) if speech == EMBEDDED_SPEECH else ()
+    for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, *listening):
         digest.update(weights.sha256.encode())
+    if speech == NO_SPEECH:
+        digest.update(speech.encode())
+    elif speech != EMBEDDED_SPEECH:
+        from mmsearch.encoders.speech import SpeechRecognizer
+
+        digest.update(SpeechRecognizer(speech).fingerprint.encode())
     digest.update(LABELS_PATH.read_bytes())
     return digest.hexdigest()[:16]

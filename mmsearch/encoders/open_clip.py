@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
+from mmsearch.encoders import devices
 from mmsearch.encoders.open_clip_network import brief, build, load
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
-from mmsearch.encoders.threads import available_cores, map_with_torch
+from mmsearch.encoders.threads import available_cores
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ TokenIds = NDArray[np.int64]
 def open_clip_towers(source: str, *, precision: str | None = None) -> tuple[OpenClipImageTower, OpenClipTextTower]:
     """Both towers of a model, which share its weights. `source` is what follows "open_clip:" in the model's name.
 
-    `precision` is float32 or bfloat16; None chooses as `choose_precision` does.
+    `precision` is float32, bfloat16 or float16; None chooses as `choose_precision` does.
     """
     model = _Model(Source.parse(source), choose_precision(precision))
     return OpenClipImageTower(model), OpenClipTextTower(model)
@@ -81,14 +82,14 @@ class OpenClipImageTower:
         chunks = [prepared[start : start + step] for start in range(0, len(prepared), step)]
         network = self._model.network
         preprocess = self._model.source.preprocess
-
-        def encode(chunk: Sequence[NDArray[np.uint8]]) -> Vectors:
-            import torch
-
-            pictures = torch.from_numpy(normalise(np.stack(chunk), preprocess.mean, preprocess.std))
-            return _unit(network.encode_image(pictures.to(self._model.dtype)))
-
-        return _stacked(map_with_torch(encode, chunks), self.spec)
+        vectors = devices.run(
+            lambda inputs: network.encode_image(inputs["pictures"]),
+            chunks,
+            lambda chunk: {"pictures": normalise(np.stack(chunk), preprocess.mean, preprocess.std)},
+            self._model.dtype,
+            self.spec.dim,
+        )
+        return _checked(vectors, self.spec)
 
 
 class OpenClipTextTower:
@@ -140,13 +141,14 @@ class OpenClipTextTower:
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
         """Vectors of token ids: (len(prepared), dim) float32, each row of length 1."""
         network = self._model.network
-
-        def encode(ids: TokenIds) -> Vectors:
-            import torch
-
-            return _unit(network.encode_text(torch.from_numpy(ids)[None]))
-
-        return _stacked(map_with_torch(encode, prepared), self.spec)
+        vectors = devices.run(
+            lambda inputs: network.encode_text(inputs["ids"]),
+            prepared,
+            lambda ids: {"ids": ids[None]},
+            self._model.dtype,
+            self.spec.dim,
+        )
+        return _checked(vectors, self.spec)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -183,7 +185,7 @@ class _Model:
         network = build(self.source)
         load(network, path, exact=self.source.tag is None)
         # All of it, not by autocast: casting between layers takes the gain away again.
-        return network.eval().requires_grad_(False).to(self.dtype)
+        return devices.to_device(network, self.precision)
 
     def make_tokenizer(self) -> Any:
         """open_clip's own tokenizer for these weights."""
@@ -207,16 +209,7 @@ class _Model:
             ) from error
 
 
-def _unit(features: torch.Tensor) -> Vectors:
-    """Rows of length 1, float32, whatever the type of the features: (n, dim)."""
-    from torch.nn import functional
-
-    vectors: Vectors = functional.normalize(features.float(), dim=-1).numpy()
-    return vectors
-
-
-def _stacked(parts: Sequence[Vectors], spec: TowerSpec) -> Vectors:
-    vectors = np.concatenate(parts) if parts else np.empty((0, spec.dim), np.float32)
+def _checked(vectors: Vectors, spec: TowerSpec) -> Vectors:
     if vectors.shape[1] != spec.dim:
         raise ModelError(
             f"the network gives vectors of {vectors.shape[1]} numbers, and its configuration says {spec.dim}"

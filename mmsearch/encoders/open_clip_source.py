@@ -2,7 +2,7 @@
 
 What a name may be, after "open_clip:":
 
-    ViT-B-32/laion2b_s34b_b79k        an architecture and a tag of open_clip's table
+    ViT-B-32/laion2b_s34b_b79k        an architecture and a tag of open_clip's table; @COMMIT may follow
     hf-hub:owner/name                 a repository with open_clip_config.json; @COMMIT may follow
     ViT-B-32//path/weights.safetensors   an architecture and a file of weights
     /path/to/folder                   a folder with open_clip_config.json and weights
@@ -17,7 +17,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,8 @@ from typing import Any
 from indexer.errors import ModelError, WeightsError
 from mmsearch.encoders.checkpoint import check_safetensors
 from mmsearch.encoders.files import file_fingerprint, read_json_object
-from mmsearch.encoders.hub import HubFile, fetch, fetch_folder
+from mmsearch.encoders.hub import Need, cached, require
+from mmsearch.encoders.models import PARTS
 from mmsearch.encoders.preprocess import Preprocess
 from mmsearch.encoders.weights import cache_directory, write_atomically
 
@@ -92,8 +93,9 @@ class Source:
         architecture, slash, rest = name.partition("/")
         if slash and (rest.startswith((".", "~")) or os.path.isabs(rest) or rest.endswith(WEIGHT_SUFFIXES)):
             return cls(architecture=architecture, file=_absolute(rest))
-        if architecture and rest:
-            return cls(architecture=architecture, tag=rest)
+        tag, _, revision = rest.partition("@")
+        if architecture and tag:
+            return cls(architecture=architecture, tag=tag, revision=revision or None)
         raise ModelError(
             f"'open_clip:{name}' names no weights; it may be open_clip:ARCHITECTURE/TAG, open_clip:hf-hub:OWNER/NAME,"
             " open_clip:ARCHITECTURE//PATH/TO/FILE or open_clip:/PATH/TO/FOLDER"
@@ -102,9 +104,11 @@ class Source:
     @property
     def name(self) -> str:
         """The name again, with local paths absolute: it means the same from any directory."""
-        if self.repository is not None:
-            return f"{HUB_PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
-        return str(self.folder) if self.folder is not None else f"{self.architecture}/{self.file or self.tag}"
+        if self.folder is not None:
+            return str(self.folder)
+        pin = f"@{self.revision}" if self.revision else ""
+        where = f"{HUB_PREFIX}{self.repository}" if self.repository else f"{self.architecture}/{self.file or self.tag}"
+        return f"{where}{pin}"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -153,7 +157,7 @@ class Source:
         beside = self.folder or (self.file.parent if self.file is not None else None)
         if beside is not None and any((beside / name).is_file() for name in TOKENIZER_FILES[:2]):
             return beside
-        return self.folder or fetch_folder(repository, (*TOKENIZER_FILES, "config.json"), TOKENIZER_FILES)
+        return self.folder or require(self._tokenizer_need(repository))
 
     def weights(self) -> Path:
         """The file of weights on this disk; a hub's is fetched when it is not there.
@@ -175,7 +179,19 @@ class Source:
                     f" {', '.join(FOLDER_WEIGHTS[1:])}"
                 )
             return found
-        return self._hub_weights.path
+        folder = require(self._weights_need)
+        (name, *_), *_ = (row for row in self._weights_need.weights if (folder / row[0]).is_file())
+        return folder / name
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What is needed of the hub. A repository's tokenizer comes to light when its configuration is here."""
+        if self.folder is None and self.file is None:
+            known = self.architecture is not None or cached(self._config_need) is not None
+            text = self.config["text_cfg"] if known else {}
+            tokenizer = text.get("hf_tokenizer_name")
+            return (self._weights_need, *((self._tokenizer_need(tokenizer),) if tokenizer else ()))
+        return ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -186,7 +202,8 @@ class Source:
                 check_safetensors(path)  # what is cut off must not become a library's model
             weights = file_fingerprint(path)
         else:
-            weights = f"{self._hub_weights.repository}@{self._hub_weights.revision}/{self._hub_weights.path.name}"
+            path = self.weights()
+            weights = f"{self._weights_need.repository}@{path.parent.name}/{path.name}"
         files = [self.tokenizer_folder / name for name in TOKENIZER_FILES] if self.tokenizer_folder is not None else []
         tokenizer = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
         parts = [PREPROCESSING_VERSION, self.config, self.preprocess.to_dict(), tokenizer, weights]
@@ -203,19 +220,48 @@ class Source:
         return row
 
     @cached_property
-    def _hub_weights(self) -> HubFile:
+    def _weights_need(self) -> Need:
         if self.repository is not None:
-            return fetch(self.repository, HUB_WEIGHTS, self.revision)
+            needed = ((CONFIG_NAME,),)
+            return self._need(self.repository, HUB_WEIGHTS, required=needed)
+        known = PARTS.get(f"open_clip:{self.architecture}/{self.tag}")
+        if known is not None and known.repository:  # so that listing models needs no table of open_clip's
+            return self._need(known.repository, HUB_WEIGHTS)
         # "owner/name/" or "owner/name/file", as open_clip.pretrained.download_pretrained reads it.
         owner, name, file = [*str(self._tag_row.get("hf_hub", "")).split("/", 2), "", ""][:3]
         if not name:
             raise ModelError(f"open_clip names no repository for {self.name}; fetch its weights and name the file")
-        return fetch(f"{owner}/{name}", (Path(file).with_suffix(".safetensors").name, file) if file else HUB_WEIGHTS)
+        return self._need(
+            f"{owner}/{name}", (Path(file).with_suffix(".safetensors").name, file) if file else HUB_WEIGHTS
+        )
+
+    def _need(self, repository: str, weights: Sequence[str], required: tuple[tuple[str, ...], ...] = ()) -> Need:
+        # Repositories with weights by this name have open_clip's configuration beside them.
+        spelling = "open_clip:{folder}"
+        if tuple(weights) != HUB_WEIGHTS:
+            spelling = f"open_clip:{self.architecture}/{{folder}}/{weights[0]}"
+        return Need(
+            repository, self.revision, weights=tuple((name,) for name in weights), required=required, spelling=spelling
+        )
+
+    def _tokenizer_need(self, repository: str) -> Need:
+        same = repository == self._weights_need.repository if self.file is None and self.folder is None else False
+        return Need(
+            repository,
+            self.revision if same else None,
+            required=(TOKENIZER_FILES,),
+            also=("config.json",),
+            spelling="beside the weights of its model, in {folder}",
+        )
+
+    @property
+    def _config_need(self) -> Need:
+        return Need(self.repository or "", self.revision, required=((CONFIG_NAME,),), spelling="open_clip:{folder}")
 
     @cached_property
     def _config_path(self) -> Path:
         if self.folder is None:
-            return fetch(self.repository or "", (CONFIG_NAME,), self.revision).path
+            return require(self._config_need) / CONFIG_NAME
         path = self.folder / CONFIG_NAME
         if path.is_file():
             return path

@@ -1,4 +1,4 @@
-"""The speech recogniser: Whisper tiny.en, which turns English speech into timed lines.
+"""The speech recogniser: Whisper, which turns speech into timed lines. The installed one, tiny.en, hears English only.
 
 Model: Radford et al., Robust Speech Recognition via Large-Scale Weak Supervision, ICML 2023 (MIT), run by
 faster-whisper on CTranslate2. Only what a voice activity detector (Silero VAD, which faster-whisper
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import AudioSample, TextSample
+from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, fingerprint_of, folder_of
 from mmsearch.encoders.threads import available_cores
 from mmsearch.encoders.weights import WHISPER_TOKENIZER, WHISPER_WEIGHTS, installed_file
 
@@ -53,14 +54,24 @@ COMPRESSION_RATIO = 2.4
 
 
 class SpeechRecognizer:
-    """Timed lines of speech. The weights load on first use."""
+    """Timed lines of speech. The weights load on first use.
+
+    Args:
+        source: which Whisper; see speech_source.py.
+    """
 
     sample_rate = SAMPLE_RATE
 
-    @property
+    def __init__(self, source: str = EMBEDDED_SPEECH) -> None:
+        self._source = source
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over the weights, the tokenizer and the code's version."""
-        parts = f"whisper {VERSION} {WHISPER_WEIGHTS.sha256} {WHISPER_TOKENIZER.sha256}"
+        if self._source == EMBEDDED_SPEECH:
+            parts = f"whisper {VERSION} {WHISPER_WEIGHTS.sha256} {WHISPER_TOKENIZER.sha256}"
+        else:
+            parts = f"whisper {VERSION} {fingerprint_of(self._source)}"
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
@@ -91,7 +102,8 @@ class SpeechRecognizer:
     def _segments(self, waveform: NDArray[np.float32]) -> list[Segment]:
         segments, _ = self._model.transcribe(
             waveform,
-            language="en",
+            # None: it is told from what is said first, anew for each stretch of sound. An English model knows one.
+            language="en" if self._source == EMBEDDED_SPEECH else None,
             beam_size=BEAM_SIZE,
             # One temperature, because the retries at higher ones draw at random: the same sound must give
             # the same lines. What a retry was meant to mend is dropped by `is_believable`.
@@ -109,8 +121,12 @@ class SpeechRecognizer:
     def _model(self) -> WhisperModel:
         from faster_whisper import WhisperModel
 
-        installed_file(WHISPER_TOKENIZER)
-        folder = installed_file(WHISPER_WEIGHTS).parent
+        if self._source == EMBEDDED_SPEECH:
+            installed_file(WHISPER_TOKENIZER)
+            folder, advice = installed_file(WHISPER_WEIGHTS).parent, WHISPER_WEIGHTS.advice
+        else:
+            folder = folder_of(self._source)
+            advice = "expected a Whisper converted for CTranslate2, all files of it from one conversion"
         try:
             return WhisperModel(
                 str(folder),
@@ -119,8 +135,8 @@ class SpeechRecognizer:
                 cpu_threads=available_cores(),
                 local_files_only=True,
             )
-        except (RuntimeError, ValueError, OSError) as error:
-            raise WeightsError(f"{folder} cannot be loaded: {error}; {WHISPER_WEIGHTS.advice}") from error
+        except Exception as error:  # CTranslate2 and tokenizers raise whatever the files make them stumble over
+            raise WeightsError(f"{folder} cannot be loaded: {error}; {advice}") from error
 
 
 def split_at_pauses(words: Sequence[Any]) -> list[list[Any]]:

@@ -9,7 +9,7 @@ which one was busy. Here each thread takes whole inputs and waits for nobody.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -28,6 +28,11 @@ def map_with_torch(function: Callable[[Input], Output], inputs: Iterable[Input])
             return function(value)
 
     return list(_pool().map(without_gradients, inputs))
+
+
+def map_in_order(function: Callable[[Input], Output], inputs: Iterable[Input]) -> Iterator[Output]:
+    """`function` of each input in order, in threads that run ahead of whoever takes the results. Imports torch."""
+    return _pool().map(function, inputs)
 
 
 def one_blas_thread() -> AbstractContextManager[object]:

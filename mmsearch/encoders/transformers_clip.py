@@ -95,9 +95,9 @@ FAMILIES: dict[str, Family] = {
 def clip_towers(source: str, *, precision: str | None = None) -> tuple[ClipImageTower, TransformersTextTower]:
     """The image and the text tower of a CLIP or SigLIP checkpoint: a local folder, or a repository of the hub.
 
-    `precision` is float32 or bfloat16; None chooses as `choose_precision` does.
+    `precision` is float32, bfloat16 or float16; None chooses as `choose_precision` does.
     """
-    checkpoint = open_checkpoint(source, (*FAMILIES, "siglip2"))
+    checkpoint = open_checkpoint(source, (*FAMILIES, "siglip2"), "clip:{folder}")
     if checkpoint.config["model_type"] == "siglip2":
         raise ModelError(
             f"{source} is a NaFlex checkpoint of SigLIP 2, which takes pictures of any shape in patches; mmsearch takes"

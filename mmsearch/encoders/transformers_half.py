@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import TextSample, TowerSpec, Vectors
+from mmsearch.encoders import devices
 from mmsearch.encoders.precision import Precision
-from mmsearch.encoders.threads import map_with_torch
 from mmsearch.encoders.transformers_folder import Checkpoint
 
 # Texts in one forward pass of one thread.
@@ -66,24 +66,23 @@ class Network:
     def encode(self, chunks: Sequence[Mapping[str, NDArray[Any]]]) -> Vectors:
         """Vectors of chunks of inputs, by the names of the model's arguments: (inputs, dim) float32, of length 1.
 
-        Each chunk is one forward pass of one thread: see `mmsearch.encoders.threads`.
+        How they go through the model: see `mmsearch.encoders.devices`.
         """
+        import torch
+
         model = self._model
-        parts = map_with_torch(lambda chunk: self._forward(model, chunk), chunks)
-        vectors = np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
+        vectors = devices.run(
+            lambda inputs: self._features(model, dict(inputs)),
+            chunks,
+            dict,
+            getattr(torch, self.precision),
+            self.dim,
+        )
         if vectors.shape[1] != self.dim:
             raise ModelError(
                 f"{self.checkpoint.source} gives vectors of {vectors.shape[1]} numbers, and its config.json says"
                 f" {self.dim}; copy the whole checkpoint again"
             )
-        return vectors
-
-    def _forward(self, model: Any, chunk: Mapping[str, NDArray[Any]]) -> Vectors:
-        import torch
-        from torch.nn import functional
-
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in chunk.items()}
-        vectors: Vectors = functional.normalize(self._features(model, tensors).float(), dim=-1).numpy()
         return vectors
 
     @cached_property
@@ -107,9 +106,6 @@ class Half(Network):
         self._half = half
 
     def _features(self, model: Any, tensors: dict[str, Any]) -> Any:
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point():
-                tensors[name] = tensor.to(model.dtype)
         return getattr(model(**tensors), self._half.output)
 
     def _load(self) -> Any:
@@ -123,9 +119,7 @@ class Half(Network):
                 config.projection_dim = whole.projection_dim
             return getattr(transformers, self._half.name), config
 
-        import torch
-
-        return load_part(self.checkpoint, self._half.name, make).to(getattr(torch, self.precision))
+        return devices.to_device(load_part(self.checkpoint, self._half.name, make), self.precision)
 
 
 def load_part(
@@ -177,7 +171,7 @@ def load_part(
             f"{files[0]} lacks {len(missing)} tensors of transformers' {name}, such as {missing[0]!r}:"
             " it is of another architecture than its config.json says, or not whole"
         )
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(devices.device())
 
 
 def part_class(base: Any, fill: Callable[[Any, Any], None]) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from indexer.errors import ModelError
 from indexer.types import AudioSample, ImageSample, ModelSpec, TextSample, TowerSpec
-from mmsearch.encoders import DEFAULT_MODEL, MODELS, load_encoder, mini
+from mmsearch.encoders import EMBEDDED, MODELS, load_encoder, mini
 from mmsearch.encoders.mini import IMAGE, TEXT, MiniEncoder
 
 HEAVY = ("torch", "transformers", "open_clip", "faster_whisper", "ctranslate2", "onnxruntime", "PIL", "av")
@@ -46,8 +46,8 @@ def test_the_table_of_models_is_light():
 def test_an_unknown_model_lists_the_known_ones():
     with pytest.raises(ModelError, match=r"'clipp'.*mini"):
         load_encoder("clipp")
-    assert DEFAULT_MODEL in MODELS
-    assert isinstance(load_encoder(DEFAULT_MODEL), MiniEncoder)
+    assert EMBEDDED in MODELS
+    assert isinstance(load_encoder(EMBEDDED), MiniEncoder)
 
 
 def test_the_spec_needs_no_weights(monkeypatch, tmp_path):

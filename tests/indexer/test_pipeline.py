@@ -612,7 +612,8 @@ def test_a_filter_or_a_missing_file_does_not_make_a_query_read_all_files_for_eac
     plans = []
     with bind.connect() as connection:
         for statement, parameters in list(statements):
-            if statement.startswith("SELECT"):
+            # Words are looked up first, and each of the few that are found has its own file.
+            if statement.startswith("SELECT") and "_words" not in statement and "file_parts" not in statement:
                 rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
                 plans.append(" / ".join(str(row[3]) for row in rows))
     assert any("LIST SUBQUERY" in plan for plan in plans)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from indexer import migrations
 from indexer.errors import LibraryError
@@ -418,6 +418,20 @@ def test_another_generation_is_not_found(shelf):
     assert find_words(shelf.store, shelf.generation, "beach", Filter(), 0) == []
 
 
+def test_a_filter_asks_for_the_files_of_each_text_found_and_never_for_all(shelf):
+    shelf.add("beach.mp3", "beach", title="beach")
+    asked = []
+    event.listen(shelf.store._engine, "before_cursor_execute", lambda *seen: asked.append(seen[2:4]))
+    shelf.ask("beach", Filter(kinds=("audio",), places=((shelf.root, "a"), (shelf.root, "b"))))
+    searches = [(sql, values) for sql, values in asked if "JOIN segment" in sql or "content_1" in sql]
+    with shelf.store.reading() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in searches]
+    assert len(plans) == 2
+    for plan in plans:
+        (step,) = [row[3] for row in plan if " file " in row[3]]
+        assert step == "SEARCH file USING INDEX file_content (content_id=? AND state=?)"
+
+
 # --- in step ---
 
 
@@ -454,7 +468,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(OPERATIONS, max_size=15))
 def test_after_any_changes_the_tables_are_as_built_anew(tmp_path_factory, operations):
     shelf = shelf_at(tmp_path_factory.mktemp("changes") / "library.sqlite")

@@ -52,12 +52,13 @@ def test_index_query_status_in_one_session(run, media):
     assert "  media/bad.jpg: " in out
     code, out, _ = run("query", "red", "-k", "2")
     assert code == 0
-    assert out.splitlines()[0].split() == ["1", "1.000", "image", "media/red.png"]
-    assert out.splitlines()[1].split()[1:3] == ["0.000", "image"]
+    assert out.splitlines()[0].split() == ["1", ">99%", "1.000", "image", "media/red.png"]
+    rank, chance, score, *_ = out.splitlines()[1].split()
+    assert (rank, chance in ("<1%", "1%"), score) == ("2", True, "0.000")
     code, out, _ = run("query", "cat", "-k", "1")
     assert out.splitlines() == [
-        "  1   1.000  audio  0:02-0:04    media/talk.wav",
-        '                                 "cat"',
+        "  1  >99%   1.000  audio  0:02-0:04    media/talk.wav",
+        '                                       "cat"',
     ]
     code, out, _ = run("status")
     assert code == 0
@@ -74,13 +75,13 @@ def test_query_json_is_what_the_documentation_says(run, media):
     answer = json.loads(out)
     (hit,) = answer["hits"]
     assert code == 0
-    assert answer["query"] == "cat"
+    assert (answer["version"], answer["query"], answer["matches_well"]) == (1, "cat", True)
+    assert 0.99 < hit.pop("confidence") <= 1
     assert hit == {
         "path": str((media / "talk.wav").resolve()),
         "kind": "audio",
         "channel": "speech",
         "score": 1.0,
-        "confidence": None,
         "start": 2.0,
         "end": 4.0,
         "label": "0:02-0:04",

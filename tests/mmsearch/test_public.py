@@ -22,6 +22,7 @@ def test_the_public_names_are_these_and_each_of_them_is_there():
         "Encoder",
         "Engine",
         "Failure",
+        "Fetching",
         "Hit",
         "IndexOptions",
         "IndexReport",
@@ -35,11 +36,14 @@ def test_the_public_names_are_these_and_each_of_them_is_there():
         "MmsearchError",
         "ModelError",
         "ModelMismatchError",
+        "ModelNotice",
         "ModelSpec",
         "Moment",
+        "Near",
         "Progress",
         "Query",
         "Status",
+        "Term",
         "TowerSpec",
         "UnsupportedMediaError",
         "UsageError",
@@ -61,7 +65,10 @@ def test_importing_the_package_loads_next_to_nothing():
 
 def test_every_command_and_option_is_documented():
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
-    for name, command in typer.main.get_command(app).commands.items():
+    commands = dict(typer.main.get_command(app).commands)
+    for name, group in list(commands.items()):
+        commands |= {f"{name} {inner}": command for inner, command in getattr(group, "commands", {}).items()}
+    for name, command in commands.items():
         assert f"## mmsearch {name}" in page
         for parameter in command.params:
             for option in parameter.opts:

@@ -1,0 +1,1 @@
+"""The commands that have a module of their own. Like cli.py, which puts them together, they print and exit."""
