@@ -1,9 +1,10 @@
-"""A library of vectors that were made before, asked with vectors that were made before: the real search, no model."""
+"""A library of vectors that were made before, asked with vectors that were made before: the real ranking, no model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ import numpy as np
 from _sets import encoder
 
 from indexer.filters import Filter
+from indexer.found import StoredSegments, files_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel, Kind, Modality
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.types import Encoder, MediaInfo, Vectors
 from mmsearch.background import BackgroundCache, calibrate
-from mmsearch.plan import make_plan
+from mmsearch.plan import Plan, Scored, make_plan
 from mmsearch.query import Query
-from mmsearch.rank import Answer
 from mmsearch.readings import Approach, Reading
-from mmsearch.search import search
+from mmsearch.search import _candidates
 from mmsearch.terms import Term
 
 ROOT = "/media"
@@ -36,7 +37,7 @@ class MadeFile:
     name: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class MadeLibrary:
     """A library made of `MadeFile`s, each known by its number."""
 
@@ -71,17 +72,35 @@ class MadeLibrary:
             library.save_indexes()
         return cls(library, generation_id, BackgroundCache(library), numbers)
 
-    def ask(self, readings: Sequence[Reading], weights: Sequence[float] = (), **how: Any) -> Answer:
-        """What a query of these terms finds; `how` are fields of `Query`."""
+    def plan(self, readings: Sequence[Reading], weights: Sequence[float] = (), **how: Any) -> Plan:
+        """How a query of these terms reaches the library; `how` are fields of `Query`."""
         weights = weights or [1.0] * len(readings)
         query = Query(tuple(Term("text", "a term", weight) for weight in weights), **how)
         backgrounds = self.backgrounds.read(self.generation_id)
-        plan = make_plan(self.library, self.generation_id, backgrounds, query, readings, Filter())
-        return search(self.library, self.generation_id, plan, Filter())
+        return make_plan(self.library, self.generation_id, backgrounds, query, readings, Filter())
+
+    def scored(self, plan: Plan) -> list[Scored]:
+        """All segments with what they score."""
+        return [plan.score(some) for some in self.segments if some.channel in plan.routes]
 
     def ranking(self, readings: Sequence[Reading], weights: Sequence[float] = (), **how: Any) -> list[int]:
-        """The files that a query finds, by number, best first."""
-        return [self.numbers[hit.path] for hit in self.ask(readings, weights, **how)]
+        """All files by number, best first, as the engine ranks them, and without its short cuts to the first ten."""
+        plan = self.plan(readings, weights, **how)
+        keys = {content: candidate.key for content, candidate in _candidates(plan, self.scored(plan), {}).items()}
+        order = sorted(keys, key=lambda content: (-round(keys[content] / plan.tie), content))
+        return [self.number_of[content] for content in order]
+
+    @cached_property
+    def segments(self) -> list[StoredSegments]:
+        """All segments, channel by channel."""
+        return segments_of(self.library.store, self.generation_id, list(self.number_of))
+
+    @cached_property
+    def number_of(self) -> dict[int, int]:
+        """Files' numbers by the ids of their contents."""
+        contents = range(1, 2 * len(self.numbers) + 10)
+        found = files_of(self.library.store, list(contents), Filter())
+        return {content: self.numbers[file.paths[0]] for content, file in found.items()}
 
     def close(self) -> None:
         self.library.close()

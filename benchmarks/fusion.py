@@ -1,6 +1,6 @@
 """Which way to put several terms together finds most, on queries whose answers are known.
 
-Four sets of queries, through the real search, in a library of vectors made once (_library.py):
+Four sets of queries, through the real ranking, in a library of vectors made once (_library.py):
 
 - *two sides*: descriptions of Debian's packages that their maintainers tagged (debtags). A query is one tag in words
   ("viewing") and one package as an example of another tag (works-with::image) that does not have the first. Right are
@@ -17,7 +17,7 @@ Reported are mean reciprocal rank of the first right answer, recall among the fi
 with 95 % bootstrap intervals over queries. `first` and `second` ask with one term alone. Temperatures and the ranks'
 constant were chosen on the development split; the tables are of the test split.
 
-    python benchmarks/fusion.py [--split development] [--queries 300]
+    python benchmarks/fusion.py [--split development] [--queries 200]
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from mmsearch.readings import Reading
 
 KINDS = ("sum", "concat", "attention", "mean", "rrf", "borda")
 FACETS = ("use", "works-with", "field", "game", "protocol", "sound", "web", "mail", "security", "network")
-DEPTH = 100
 FEWEST, MOST = 3, 60  # right answers of one query
 
 
@@ -170,7 +169,7 @@ def measured(library: MadeLibrary, queries: Sequence[Asked], pick: slice, **how:
     """Measures of one way over all queries. `pick`: which of the terms are asked with."""
     reciprocal, recall, leak = [], [], []
     for asked in queries:
-        ranking = library.ranking(asked.terms[pick], asked.weights[pick], k=DEPTH + len(asked.hidden), **how)
+        ranking = library.ranking(asked.terms[pick], asked.weights[pick], **how)
         ranking = [number for number in ranking if number not in asked.hidden]
         places = [place for place, number in enumerate(ranking) if number in asked.right]
         reciprocal.append(1 / (1 + places[0]) if places else 0.0)
@@ -211,7 +210,7 @@ def ways(library: MadeLibrary, made: Set, tune: bool) -> Iterator[tuple[str, dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", choices=("development", "test"), default="test")
-    parser.add_argument("--queries", type=int, default=300, help="at most this many of each set")
+    parser.add_argument("--queries", type=int, default=200, help="at most this many of each set")
     options = parser.parse_args()
     items, drawings = packages().split(options.split), pictures().split(options.split)
     result: dict[str, Any] = {}

@@ -19,7 +19,8 @@ Ranking whole files. The segments' scores over chance become the file's score in
 
 Moments. The best moment of the right file is held against the time when the scene was on: intersection over union
 (IoU), for several distances that a neighbour's score may lie below the best (`mmsearch.rank`: _LEVEL, in excess over
-chance, and _LEVEL_COSINE where nothing is calibrated).
+chance, and _LEVEL_COSINE where nothing is calibrated), and for several shares of the best's excess that it must have
+(_SHARE, with the shipped _LEVEL as the least distance).
 
     python benchmarks/moments.py [--split development]
 """
@@ -32,7 +33,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,13 @@ from _sets import CACHE, Items, encoder, packages, pictures, texts_as_vectors
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.filters import Filter
 from indexer.found import segments_of
 from indexer.library import Library
 from indexer.records import NewSegment
 from mmsearch import Engine, rank
 from mmsearch.background import BackgroundCache
-from mmsearch.plan import Plan, Scored, make_plan
-from mmsearch.query import Query
+from mmsearch.plan import Plan
 from mmsearch.search import _candidates
-from mmsearch.terms import Term
 
 Floats = NDArray[Any]
 
@@ -237,38 +235,16 @@ def scored_files(made: Made, plan: Plan) -> tuple[list[Floats], list[Floats]]:
     """Each file's segments' scores over chance, and their cosines."""
     library = made.library
     contents, keys, cosines = [], [], []
-    for part in all_segments(made, plan):
+    for part in library.scored(plan):
         contents.append(part.segments.contents)
         keys.append(part.key)
         cosines.append(part.cosine)
     content, key, cosine = np.concatenate(contents), np.concatenate(keys), np.concatenate(cosines)
     by_number: list[Floats] = [np.empty(0)] * len(made.scenes)
     plain: list[Floats] = [np.empty(0)] * len(made.scenes)
-    for id, number in numbers_of(library).items():
+    for id, number in library.number_of.items():
         by_number[number], plain[number] = key[content == id], cosine[content == id]
     return by_number, plain
-
-
-_SEGMENTS: dict[int, Any] = {}
-_NUMBERS: dict[int, dict[int, int]] = {}
-
-
-def numbers_of(library: MadeLibrary) -> dict[int, int]:
-    """Files' numbers by the ids of their contents."""
-    from indexer.found import files_of
-
-    if id(library) not in _NUMBERS:
-        contents = list(range(1, 2 * len(library.numbers) + 10))
-        found = files_of(library.library.store, contents, Filter())
-        _NUMBERS[id(library)] = {content: library.numbers[file.paths[0]] for content, file in found.items()}
-    return _NUMBERS[id(library)]
-
-
-def all_segments(made: Made, plan: Plan) -> list[Scored]:
-    library = made.library
-    if id(library) not in _SEGMENTS:
-        _SEGMENTS[id(library)] = segments_of(library.library.store, library.generation_id, list(numbers_of(library)))
-    return [plan.score(some) for some in _SEGMENTS[id(library)] if some.channel in plan.routes]
 
 
 def plan_of(made: Made, vector: Floats) -> Plan:
@@ -279,11 +255,7 @@ def plan_of(made: Made, vector: Floats) -> Plan:
         for channel in ("visual", "speech")
         if library.library.store.position(library.generation_id, channel).vectors
     ]
-    query = Query((Term("text", "a term"),))
-    backgrounds = library.backgrounds.read(library.generation_id)
-    return make_plan(
-        library.library, library.generation_id, backgrounds, query, [reading(vector, "text", channels)], Filter()
-    )
+    return library.plan([reading(vector, "text", channels)])
 
 
 def ndcg(scores: Floats, grades: Floats, depth: int = 10) -> float:
@@ -305,8 +277,14 @@ def whole_files(made: Made) -> dict[str, dict[str, Any]]:
         pooled["best cosine"] = np.array([x.max() for x in cosines])
         for name, scores in pooled.items():
             reciprocal[name].append(float(1 / ranks_of(scores[None], np.array([number]))[0]))
-    weights = np.array([1 / sum(findable[s.item] for s in made.scenes[number]) for number, _ in asked])
     lengths = np.array([len(made.scenes[number]) for number, _ in asked])
+
+    def over_files(values: Floats) -> Floats:
+        by_file = defaultdict(list)
+        for (number, _), value in zip(asked, values.tolist(), strict=True):
+            by_file[number].append(value)
+        return np.array([np.mean(some) for some in by_file.values()])
+
     topics: dict[str, list[float]] = defaultdict(list)
     for group, vector in made.names.items():
         shares = np.array([np.mean([made.items.groups[scene.item] == group for scene in some]) for some in made.scenes])
@@ -319,36 +297,41 @@ def whole_files(made: Made) -> dict[str, dict[str, Any]]:
     rows = {}
     for name, values in reciprocal.items():
         found = np.array(values)
-        by_file = defaultdict(list)
-        for (number, _), value in zip(asked, values, strict=True):
-            by_file[number].append(value)
         rows[name] = {
             "MRR over scenes": interval(found),
-            "over files": interval(np.array([np.mean(some) for some in by_file.values()])),
+            "less best": interval(found - np.array(reciprocal["best"])),
+            "over files": interval(over_files(found)),
+            "over files, less best": interval(over_files(found - np.array(reciprocal["best"]))),
             "1 or 2 scenes": float(found[lengths <= 2].mean()),
             "16 or more": float(found[lengths >= 16].mean()),
             "nDCG@10 of groups": interval(np.array(topics[name])),
+            "of groups, less best": interval(np.array(topics[name]) - np.array(topics["best"])),
             "queries": len(asked),
             "groups": len(topics[name]),
         }
-    assert len(weights) == len(asked)
     return rows
 
 
 # --- moments ---
 
-LEVELS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 100.0)
-LEVELS_COSINE = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 2.0)
+Rule = tuple[str, float, float, bool]
+"""A name, the level, the share of the best's excess (1 is: only the level counts), whether anything is calibrated."""
+
+RULES: list[Rule] = [
+    *((f"{level:g} below", level, 1.0, True) for level in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 100.0)),
+    *((f"{share:g} of the best", rank._LEVEL, share, True) for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
+    *((f"cosine {level:g} below", level, 1.0, False) for level in (0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 2.0)),
+]
 
 
-def spans(made: Made, calibrated: bool) -> Iterator[tuple[float, dict[str, Any]]]:
-    """IoU of the best moment of the right file, for each level."""
+def spans(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
+    """IoU of the best moment of the right file, for each rule of joining neighbours."""
     findable = ranks_of(made.items.queries @ made.items.items.T.astype(float), np.arange(len(made.items))) <= ASKED_FROM
-    ids = {number: content for content, number in numbers_of(made.library).items()}
+    ids = {number: content for content, number in made.library.number_of.items()}
     store = made.library.library.store
-    shipped = rank._LEVEL, rank._LEVEL_COSINE
-    overlaps: dict[float, list[float]] = defaultdict(list)
-    hits: dict[float, list[bool]] = defaultdict(list)
+    shipped = rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE
+    overlaps: dict[str, list[float]] = defaultdict(list)
+    hits: dict[str, list[bool]] = defaultdict(list)
     for number, some in enumerate(made.scenes):
         if len(some) < 2:
             continue
@@ -357,23 +340,25 @@ def spans(made: Made, calibrated: bool) -> Iterator[tuple[float, dict[str, Any]]
             if not findable[scene.item]:
                 continue
             plan = plan_of(made, made.items.queries[scene.item])
-            if not calibrated:
-                plan = Plan(plan.query, plan.weights, plan.less, plan.fusion, plan.routes, calibrated=False)
-            found = _candidates(plan, [plan.score(part) for part in segments], {})[ids[number]]
-            for level in LEVELS if calibrated else LEVELS_COSINE:
-                rank._LEVEL = rank._LEVEL_COSINE = level
-                _, moment = next(iter(rank._moments(found, plan)))
+            plans = {True: plan, False: replace(plan, calibrated=False)}
+            found = {
+                calibrated: _candidates(some, [some.score(part) for part in segments], {})[ids[number]]
+                for calibrated, some in plans.items()
+            }
+            for name, level, share, calibrated in RULES:
+                rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = level, share, level
+                _, moment = next(iter(rank._moments(found[calibrated], plans[calibrated])))
                 assert moment.start_seconds is not None
                 assert moment.end_seconds is not None
                 common = min(moment.end_seconds, scene.end) - max(moment.start_seconds, scene.start)
                 union = max(moment.end_seconds, scene.end) - min(moment.start_seconds, scene.start)
-                overlaps[level].append(max(0.0, common) / union)
-                hits[level].append(common > 0)
-    rank._LEVEL, rank._LEVEL_COSINE = shipped
-    for level, values in overlaps.items():
-        iou, right = np.array(values), np.array(hits[level])
+                overlaps[name].append(max(0.0, common) / union)
+                hits[name].append(common > 0)
+    rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = shipped
+    for name, values in overlaps.items():
+        iou, right = np.array(values), np.array(hits[name])
         yield (
-            level,
+            name,
             {
                 "mean IoU": interval(iou),
                 "where it hits": interval(iou[right]),
@@ -395,7 +380,7 @@ def main() -> None:
             ("recordings", recordings(packages().split(split), Path(folder) / "library")),
         ):
             sizes = [len(some) for some in made.scenes]
-            segments = sum(len(part.segments) for part in all_segments(made, plan_of(made, made.items.queries[0])))
+            segments = sum(map(len, made.library.segments))
             rows = whole_files(made)
             first = next(iter(rows.values()))
             show(
@@ -407,22 +392,20 @@ def main() -> None:
                 ],
             )
             result[name] = {"pooling": rows}
-            for label, calibrated in (("in excess over chance", True), ("in cosine", False)):
-                found = dict(spans(made, calibrated))
-                result[name][f"moments, {label}"] = found
-                show(
-                    f"{name}: the best moment of the right file, by the level {label}",
-                    [
-                        {
-                            "level": f"{level:g}",
-                            "mean IoU": plain(row["mean IoU"]),
-                            "where it hits": plain(row["where it hits"][0]),
-                            "IoU over 0.5, %": percent(row["IoU over 0.5"]),
-                            "hits, %": percent(row["hits"]),
-                        }
-                        for level, row in found.items()
-                    ],
-                )
+            found = result[name]["moments"] = dict(spans(made))
+            show(
+                f"{name}: the best moment of the right file, by how far below the best a neighbour may score",
+                [
+                    {
+                        "": rule,
+                        "mean IoU": plain(row["mean IoU"]),
+                        "where it hits": plain(row["where it hits"][0]),
+                        "IoU over 0.5, %": percent(row["IoU over 0.5"]),
+                        "hits, %": percent(row["hits"]),
+                    }
+                    for rule, row in found.items()
+                ],
+            )
             made.close()
     save("moments" if split == "test" else f"moments_{split}", result)
 
