@@ -18,6 +18,7 @@ from indexer.names import Channel, Kind, Modality
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.types import Encoder, MediaInfo, Vectors
 from mmsearch.background import BackgroundCache, calibrate
+from mmsearch.calibration import Backgrounds
 from mmsearch.plan import Plan, Scored, make_plan
 from mmsearch.query import Query
 from mmsearch.readings import Approach, Reading
@@ -76,8 +77,7 @@ class MadeLibrary:
         """How a query of these terms reaches the library; `how` are fields of `Query`."""
         weights = weights or [1.0] * len(readings)
         query = Query(tuple(Term("text", "a term", weight) for weight in weights), **how)
-        backgrounds = self.backgrounds.read(self.generation_id)
-        return make_plan(self.library, self.generation_id, backgrounds, query, readings, Filter())
+        return make_plan(self.library, self.generation_id, self._chance, query, readings, Filter())
 
     def scored(self, plan: Plan) -> list[Scored]:
         """All segments with what they score."""
@@ -89,6 +89,10 @@ class MadeLibrary:
         keys = {content: candidate.key for content, candidate in _candidates(plan, self.scored(plan), {}).items()}
         order = sorted(keys, key=lambda content: (-round(keys[content] / plan.tie), content))
         return [self.number_of[content] for content in order]
+
+    @cached_property
+    def _chance(self) -> Backgrounds:
+        return self.backgrounds.read(self.generation_id)
 
     @cached_property
     def segments(self) -> list[StoredSegments]:

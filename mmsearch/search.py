@@ -56,7 +56,9 @@ def search(
         contents = [content for content in dict.fromkeys([*words, *found]) if content not in hidden]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
-        candidates = _candidates(plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places)
+        candidates = _candidates(
+            plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
+        )
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
@@ -167,10 +169,13 @@ def _candidates(
         lowest = min(places.values(), default=0.0)  # what was found by words alone has no place among the nearest
         keys = np.array([places.get(content, lowest) for content in unique.tolist()])
     blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
+    # All at once: one by one, a thousand candidates would take a sixth of a second.
+    chances = confidence(worth).tolist() if plan.calibrated else [None] * len(unique)
     candidates: dict[int, Candidate] = {}
-    for content, key, of in zip(unique.tolist(), keys.tolist(), worth.tolist(), strict=True):
+    for content, key, of, chance in zip(unique.tolist(), keys.tolist(), worth.tolist(), chances, strict=True):
         if content not in blocked:
-            candidates[content] = _with_words(plan, key, of, words.get(content))
+            found = words.get(content)
+            candidates[content] = Candidate(key, chance, None) if found is None else _with_words(plan, key, of, found)
     for part in parts:
         for row, content in enumerate(part.segments.contents.tolist()):
             if content in candidates:
@@ -192,13 +197,13 @@ def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[S
     return ranking(scores, [*plan.weights, *lower]), worth
 
 
-def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Candidate:
-    """A content's worth by meaning, and by words where these are in it: in log-odds, evidence adds up."""
-    evidence = 0.0 if words is None else words.evidence
+def _with_words(plan: Plan, key: float, worth: float, words: Words) -> Candidate:
+    """A content's worth by meaning and by words: in log-odds, evidence adds up."""
+    evidence = words.evidence
     if not plan.calibrated and not plan.is_by_rank and plan.query.metric == "cosine":
         return Candidate(key + evidence, None, words)
     chance = float(confidence(worth + evidence)) if plan.calibrated else None
-    if chance is not None and words is not None and words.literal:
+    if chance is not None and words.literal:
         chance = max(chance, LITERAL)
     # Ranks and distances are not log-odds: there, words only break ties.
     lift = evidence if plan.is_log_odds else plan.tie * evidence
