@@ -31,7 +31,10 @@ _LUMA_BYTES, _COLOUR_BYTES = _LUMA**2, _COLOUR**2
 LOOK_BYTES = _HASH_BYTES + _LUMA_BYTES + 2 * _COLOUR_BYTES
 """128: 32 of hash, 64 of luma, 16 each of blue and red difference, as rows of blocks from the top left."""
 
-_WORKING_SIDE = 256  # the longer side is brought to this, or up to twice as much, by whole factors: that is fast
+_WORKING_SIDE = (
+    256  # bars are looked for with the longer side brought to this, or up to twice as much, by whole factors
+)
+_GAP = 2.0  # how many times SIDE is left to the slower filter, after whole factors
 _BLACK = 24  # of 255: no darker than what H.264 makes of the edge of a black bar
 _MOST_BARS = 0.8  # of a side; what is nearly all black is a dark picture, not bars
 
@@ -65,8 +68,9 @@ def look_of(pixels: NDArray[np.uint8]) -> bytes | None:
     if factor > 1:
         image = image.reduce(factor)
     # Pillow's bilinear filter is a triangle as wide as the reduction, which is what PDQ's two box filters make.
-    inner = image.crop(_inside_bars(np.asarray(image)))
-    rgb = np.asarray(inner.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    box = _inside_bars(np.asarray(image) if factor > 1 else pixels)
+    small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
+    rgb = np.asarray(small, np.float32)
     # Luma and colour differences of ITU-R BT.601, as in JPEG (JFIF 1.02).
     luma = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     blue, red = 0.564 * (rgb[..., 2] - luma), 0.713 * (rgb[..., 0] - luma)
@@ -154,6 +158,9 @@ _COSINES = _cosines()
 
 def _inside_bars(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of a picture without its black bars."""
+    rows, columns = (pixels[0], pixels[-1]), (pixels[:, 0], pixels[:, -1])
+    if not any(max(edges[0].max(), edges[1].max()) <= _BLACK for edges in (rows, columns)):
+        return 0, 0, pixels.shape[1], pixels.shape[0]  # most pictures: told from their edges alone
     red, green, blue = np.moveaxis(pixels, 2, 0)
     lit = np.maximum(np.maximum(red, green), blue) > _BLACK  # many times faster than pixels.max(axis=2)
     height, width = lit.shape

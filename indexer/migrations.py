@@ -89,6 +89,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
             least FLOAT NOT NULL, last_id INTEGER NOT NULL, size INTEGER NOT NULL, vectors INTEGER NOT NULL,
             source VARCHAR NOT NULL, queries BLOB NOT NULL,
             PRIMARY KEY (generation_id, modality, channel))""",
+        """CREATE TABLE bridge (
+            generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, channel VARCHAR NOT NULL,
+            digest VARCHAR NOT NULL, mean BLOB NOT NULL, across BLOB NOT NULL, last_id INTEGER NOT NULL,
+            removals INTEGER NOT NULL, report VARCHAR NOT NULL, made_at DATETIME NOT NULL,
+            PRIMARY KEY (generation_id, channel))""",
     ),
     (  # Full-text tables: see indexer/tokens.py for the functions, and indexer/words.py for how they are asked.
         "CREATE VIEW segment_text AS SELECT id, text_words(text) AS text FROM segment WHERE text IS NOT NULL",

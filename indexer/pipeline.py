@@ -2,7 +2,8 @@
 
     one thread scans      FoundFile  ──> to_open   (bounded by count)
     threads decode        Sample     ──> to_encode (bounded by bytes)
-    the calling thread    batches, encodes, and is the only one that writes
+    the calling thread    batches, and is the only one that writes
+    one thread encodes    batches, one after the other, while the calling thread writes what came before
 
 Whatever goes wrong with one file is recorded beside it, and the others go on. What was committed stays,
 however the process ends.
@@ -14,8 +15,10 @@ import logging
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +44,7 @@ _FILES_AHEAD = 20_000  # found files that may wait to be opened; a few MB
 _BYTES_AHEAD = 256 * 2**20  # decoded samples that may wait to be encoded
 _IDLE_SECONDS = 0.05  # without a sample for so long, nothing is being decoded that is not slower than encoding
 _STALE_BATCH_SECONDS = 1.0  # how long a sample may wait for its batch to fill
+_BATCHES_AHEAD = 2  # one that is being encoded, and one that is ready when it is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,13 @@ class _ScanEnded:
     """All files have been found, and all changes of state have been sent."""
 
 
-_Event = Prepared | Sound | Ended | NewState | _ScanEnded
+@dataclass(frozen=True, slots=True)
+class _BatchEncoded:
+    """The vectors of the oldest batch are there."""
+
+
+_Event = Prepared | Sound | Ended | NewState | _ScanEnded | _BatchEncoded
+_Batch = list[tuple[Slot, Any]]  # each place with what its tower takes
 
 
 def run(
@@ -110,8 +120,10 @@ class _Run:
         self._decoders = Decoders(
             self._store, self._generation_id, encoder, settings, self._to_open, self._to_encode, self._stop
         )
-        self._pending: dict[TowerSpec, list[tuple[Slot, Any]]] = defaultdict(list)
+        self._pending: dict[TowerSpec, _Batch] = defaultdict(list)
         self._pending_since = 0.0
+        self._encode_thread = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._in_flight: deque[tuple[_Batch, Future[list[Any]]]] = deque()
         self._outcomes: list[tuple[Job, Outcome]] = []
         self._committed_at = time.monotonic()
         self._shown_at = 0.0
@@ -133,6 +145,7 @@ class _Run:
             self._to_encode.close()
             for thread in threads:
                 thread.join(timeout=10)
+            self._finish_encoding()
             self._commit()
         if self._fatal is not None:
             raise self._fatal
@@ -195,7 +208,7 @@ class _Run:
             self._report.ignored += change.ignored
             self._report.other += change.other
 
-    # --- the calling thread ---
+    # --- the calling thread, but for `_vectors` and `_wake` ---
 
     def _encode_all(self) -> None:
         while not self._cancel.is_set() and (self._scanning or self._settled < self._found):
@@ -215,8 +228,11 @@ class _Run:
                 self._report.missing += marked if event.state == MISSING else 0
             elif isinstance(event, _ScanEnded):
                 self._scanning = False
+            while self._in_flight and self._in_flight[0][1].done():
+                self._take()
             now = time.monotonic()
-            idle = event is None and not self._scanning  # nothing more may come before what is here is done
+            # Nothing more may come before what is here is done. While a batch is encoded, the next may as well fill.
+            idle = event is None and not self._scanning and not self._in_flight
             if idle or (any(self._pending.values()) and now - self._pending_since > _STALE_BATCH_SECONDS):
                 self._flush_all()
             if idle or now - self._committed_at > self._options.commit_seconds:
@@ -252,11 +268,33 @@ class _Run:
             self._flush(tower)
 
     def _flush(self, tower: TowerSpec) -> None:
-        """Encode a tower's batch, and settle the jobs that it completes."""
+        """Send a tower's batch to be encoded, once there is room."""
         batch = self._pending.pop(tower, [])
         if not batch:
             return
-        for (slot, _), vector in zip(batch, self._vectors(tower, batch), strict=True):
+        while len(self._in_flight) >= _BATCHES_AHEAD:
+            self._take()
+        future = self._encode_thread.submit(self._vectors, tower, batch)
+        self._in_flight.append((batch, future))
+        future.add_done_callback(self._wake)
+
+    def _wake(self, _: Future[list[Any]]) -> None:
+        with suppress(BufferClosedError):
+            self._to_encode.put(_BatchEncoded(), 0)
+
+    def _finish_encoding(self) -> None:
+        """Let the batch that is being encoded come to its end; what it completes is kept, however the run ends."""
+        self._encode_thread.shutdown(cancel_futures=True)
+        while self._in_flight:
+            if self._in_flight[0][1].cancelled() or self._in_flight[0][1].exception() is not None:
+                self._in_flight.popleft()
+            else:
+                self._take()
+
+    def _take(self) -> None:
+        """Wait for the oldest batch, and settle the jobs that it completes."""
+        batch, future = self._in_flight.popleft()
+        for (slot, _), vector in zip(batch, future.result(), strict=True):
             job = slot.job
             norm = 0.0 if vector is None else float(lengths(vector[None])[0])
             if usable(norm):
@@ -266,7 +304,7 @@ class _Run:
                 job.awaited -= 1
             self._settle_if_whole(job)
 
-    def _vectors(self, tower: TowerSpec, batch: list[tuple[Slot, Any]]) -> list[Any]:
+    def _vectors(self, tower: TowerSpec, batch: _Batch) -> list[Any]:
         """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None."""
         try:
             vectors = list(self._encoder.encode(tower, [prepared for _, prepared in batch]))

@@ -192,6 +192,26 @@ class Background(Base):
     queries: Mapped[bytes]
 
 
+class Bridge(Base):
+    """One end of a bridge between two channels, which has two: see mmsearch/bridge/.
+
+    `mean`: (dim,) float32, the mean of the channel's vectors when its `last_id` and `removals` were these. `across`:
+    (dim, other dim) float32, the map to the other end. `digest` changes whenever a map does; `report` is JSON.
+    """
+
+    __tablename__ = "bridge"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    mean: Mapped[bytes]
+    across: Mapped[bytes]
+    last_id: Mapped[int]
+    removals: Mapped[int]
+    report: Mapped[str]
+    made_at: Mapped[datetime]
+
+
 def under_or_at(scope: str) -> ColumnElement[bool]:
     """Whether a file is `scope` itself or lies below it."""
     directory, _, name = scope.rpartition("/")

@@ -24,6 +24,7 @@ _FILE_AT = select(File.id).where(
     File.root_id == bindparam("root_id"), File.directory == bindparam("directory"), File.name == bindparam("name")
 )
 _CHANGE_FILE = update(File).where(File.id == bindparam("file_id"))
+_NEW_FILE, _NEW_CONTENT, _NEW_ENCODING, _NEW_SEGMENTS = insert(File), insert(Content), insert(Encoding), insert(Segment)
 
 
 def inserted(result: Any) -> int:
@@ -55,7 +56,7 @@ def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> 
     if file_id is not None:
         connection.execute(_CHANGE_FILE, {"file_id": file_id, **row})
     else:
-        connection.execute(insert(File), {**key, **row})
+        connection.execute(_NEW_FILE, {**key, **row})
 
 
 def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
@@ -65,7 +66,7 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
     if content_id is None:
         content_id = inserted(
             connection.execute(
-                insert(Content),
+                _NEW_CONTENT,
                 {
                     "digest": new.digest,
                     "kind": info.kind,
@@ -82,7 +83,7 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
         )
     encoding_id = inserted(
         connection.execute(
-            insert(Encoding),
+            _NEW_ENCODING,
             {
                 "content_id": content_id,
                 "generation_id": generation_id,
@@ -94,7 +95,7 @@ def _write_content(connection: Connection, generation_id: int, new: NewContent) 
     )
     if new.segments:
         connection.execute(
-            insert(Segment),
+            _NEW_SEGMENTS,
             [
                 {
                     "encoding_id": encoding_id,

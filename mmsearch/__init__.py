@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from indexer.types import Encoder, ModelSpec, TowerSpec
     from mmsearch.duplicates import DuplicateFile, DuplicateGroup
     from mmsearch.encoders.events import Fetching, ModelNotice
-    from mmsearch.engine import Engine, Status
+    from mmsearch.engine import Engine
     from mmsearch.places import default_library
     from mmsearch.query import Query
-    from mmsearch.rank import Hit, Moment
+    from mmsearch.rank import Answer, Hit, Moment
+    from mmsearch.status import Status
     from mmsearch.terms import Term
 
 __version__ = "0.1.0"
@@ -58,15 +59,17 @@ _HOMES = {
     "indexer.types": ("Encoder", "ModelSpec", "TowerSpec"),
     "mmsearch.duplicates": ("DuplicateFile", "DuplicateGroup"),
     "mmsearch.encoders.events": ("Fetching", "ModelNotice"),
-    "mmsearch.engine": ("Engine", "Status"),
+    "mmsearch.engine": ("Engine",),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
-    "mmsearch.rank": ("Hit", "Moment"),
+    "mmsearch.rank": ("Answer", "Hit", "Moment"),
+    "mmsearch.status": ("Status",),
     "mmsearch.terms": ("Term",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "DamagedMediaError",
     "DuplicateFile",
     "DuplicateGroup",

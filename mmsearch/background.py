@@ -1,7 +1,8 @@
 """Background queries put to a library, to learn what chance scores in each of its channels: see calibration.py.
 
 Texts come from background.txt. Pictures and sounds come from the library itself: what it holds is what its owner's
-other pictures look like, and each is kept from finding its own file.
+other pictures look like, and each is kept from finding its own file. Where a bridge leads from one to the other, they
+are put to the other's channel across it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from indexer.names import MODALITIES, Channel, Modality
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from indexer.vectors import lengths, unit, usable
-from mmsearch.calibration import Background, Null, fit, hubness, stretch
+from mmsearch.bridge import BridgeCache
+from mmsearch.calibration import Background, Null, centred, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -99,6 +101,7 @@ def calibrate(library: Library, encoder: Encoder) -> None:
         return
     generation_id, spec = generation
     old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id)}
+    bridge = BridgeCache(library).read(generation_id, spec)
     texts: dict[TowerSpec, Vectors] = {}
     rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
@@ -108,10 +111,13 @@ def calibrate(library: Library, encoder: Encoder) -> None:
         size = now.vectors
         for modality in MODALITIES:
             tower = spec.query_tower(modality, channel)
-            if tower is None or not size:
+            way = bridge.ways.get((modality, channel)) if bridge is not None else None
+            if (tower is None and way is None) or not size:
                 continue
             before = old.get((modality, channel))
             source = background_source() if modality == "text" else _OWN
+            if bridge is not None and way is not None:
+                source = f"{_OWN}, across {bridge.digest}"
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
                 if abs(size - before.vectors) <= _DRIFT * before.vectors:
@@ -122,26 +128,30 @@ def calibrate(library: Library, encoder: Encoder) -> None:
                         grown.append(before)
                     rows.append((before, queries))
                     continue
-                if modality == "text":
+                if tower is not None and modality == "text":
                     texts.setdefault(tower, queries)
             changed = True
             own = None
-            if modality == "text":
+            if tower is not None and modality == "text":
                 if tower not in texts:
                     texts[tower] = _encoded(encoder, tower)
                 queries = texts[tower]
             else:
-                home = _home(spec, modality, tower)
+                home = way.home if way is not None else _home(spec, modality, tower)
                 if home is None:
                     continue
                 own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
+                if way is not None and len(queries):
+                    queries = way.mapped(queries)
+                    own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
             index = library.index(channel)
             if not len(queries) or not len(index):
                 continue
             if own is None:
                 null = _ask_texts(index, queries)
             else:
-                null = _ask_own(library.store, generation_id, index, own, queries)
+                centre = None if way is None else way.centre
+                null = _ask_own(library.store, generation_id, index, own, queries, centre)
             if null is not None:
                 row = BackgroundRow(
                     modality,
@@ -189,10 +199,10 @@ def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
     return unit(vectors[[usable(length) for length in lengths(vectors).tolist()]])[0]
 
 
-def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec) -> Channel | None:
+def _home(spec: ModelSpec, modality: Modality, tower: TowerSpec | None) -> Channel | None:
     """The channel whose segments could be queries of this modality through this tower."""
     for channel, own in spec.channels:
-        if own.modality == modality and own.space == tower.space:
+        if tower is not None and own.modality == modality and own.space == tower.space:
             return channel
     return None
 
@@ -215,7 +225,9 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
     return fit(best, size=size, mean=total / size, least=least)
 
 
-def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors) -> Null | None:
+def _ask_own(
+    store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
+) -> Null | None:
     """The same for queries that are segments of the library.
 
     Most pictures of an archive have others of the same subject, which are matches. So each query is put to groups of a
@@ -227,11 +239,14 @@ def _ask_own(store: Store, generation_id: int, index: VectorIndex, own: Ids, que
         index: of the channel that is asked.
         own: the contents that the queries come from, (q,) int64.
         queries: (q, dim) float32 of length 1.
+        centre: what is taken from the index's vectors before they are compared, (dim,) float32; None for nothing.
     """
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(index))[:_BLOCK]
     ids = index.ids[chosen]
     vectors = index.vectors_of(ids)
+    if centre is not None:
+        vectors = centred(vectors, centre)
     hubs = hubness(vectors, queries, stretched=True)
     scores = stretch(queries @ vectors.T) - hubs
     scores[own[:, None] == contents_of(store, ids)] = np.nan

@@ -16,23 +16,22 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from indexer.errors import MediaError, MmsearchError, UsageError
-from mmsearch import __version__, query_options
+from mmsearch import __version__
+from mmsearch.commands import asking
 from mmsearch.commands import models as models_command
+from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.terminal import (
     BUG,
     FOUND,
     INTERRUPTED,
     LIBRARY,
-    NOTHING,
     USAGE,
-    ModelEvents,
     stoppable,
 )
 from mmsearch.commands.terminal import complain as _complain
@@ -43,8 +42,6 @@ from mmsearch.output import options
 
 if TYPE_CHECKING:
     from mmsearch.engine import Engine
-    from mmsearch.output import OutputSettings, Results
-    from mmsearch.rank import Answer
 
 app = typer.Typer(
     help="Find text, pictures, sounds and video moments by meaning, on your own machine.",
@@ -55,17 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(models_command.app, name="models")
 
-LibraryOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        envvar="MMSEARCH_LIBRARY",
-        help="The library's folder; in your data directory by default.",
-        show_default=False,
-    ),
-]
 JsonOption = options.JsonOption
 
 
@@ -164,7 +151,7 @@ def index(
     )
     with (
         _loaded(
-            _engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
+            open_engine(library, model or AUTO, create=bool(paths), speech=speech, precision=precision, quiet=quiet)
         ) as engine,
         _cancelled_by_signals() as cancel,
         indexing_progress(quiet=quiet or as_json) as on_progress,
@@ -180,158 +167,9 @@ def index(
         raise typer.Exit(INTERRUPTED)
 
 
-@app.command()
-def query(
-    terms: query_options.Terms = None,
-    image: query_options.Image = None,
-    audio: query_options.Audio = None,
-    video: query_options.Video = None,
-    text_file: query_options.TextFile = None,
-    library: LibraryOption = None,
-    k: query_options.Limit = 10,
-    kind: query_options.Kinds = None,
-    within: query_options.Within = None,
-    after: query_options.After = None,
-    before: query_options.Before = None,
-    min_duration: query_options.MinDuration = None,
-    max_duration: query_options.MaxDuration = None,
-    near: query_options.NearPlace = None,
-    name: query_options.Name = None,
-    fusion: query_options.FusionName = "auto",
-    metric: query_options.MetricName = "cosine",
-    confident: query_options.Confident = False,
-    not_below: query_options.NotBelow = None,
-    moments: query_options.Moments = False,
-    no_words: query_options.NoWords = False,
-    as_json: JsonOption = False,
-    jsonl: options.JsonlOption = False,
-    csv: options.CsvOption = False,
-    paths: options.PathsOption = False,
-    null: options.NullOption = False,
-    duplicates: options.DuplicatesOption = False,
-    preview: options.PreviewOption = None,
-    open_first: options.OpenOption = False,
-    contact_sheet: options.SheetOption = None,
-    model: Annotated[str | None, typer.Option(help="Insist that the library was made with this model.")] = None,
-) -> None:
-    """Find the files and moments nearest in meaning to words, pictures, sounds, videos, documents or a mix of them.
-
-    Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
-    """
-    from mmsearch.output import OutputSettings, Results
-
-    wanted = OutputSettings.chosen(
-        json=as_json,
-        jsonl=jsonl,
-        csv=csv,
-        paths=paths,
-        null=null,
-        duplicates=duplicates,
-        preview=preview,
-        open_first=open_first,
-        contact_sheet=contact_sheet,
-    )
-    with query_options.standard_input() as stdin:
-        asked = query_options.query_of(
-            terms or [],
-            {"image": image, "audio": audio, "video": video, "document": text_file},
-            stdin,
-            k=k,
-            kinds=kind,
-            within=within,
-            after=after,
-            before=before,
-            min_seconds=min_duration,
-            max_seconds=max_duration,
-            near=near,
-            name=name,
-            fusion=fusion,
-            metric=metric,
-            confident=confident,
-            not_below=not_below,
-            moments=moments,
-            words=not no_words,
-        )
-        with _engine(library, model, create=False) as engine:
-            found = engine.query(asked)
-    _give(Results(asked.asked, found.hits, found.matches_well), wanted)
-    _exit_without(found, confident=confident, filtered=asked.is_filtered)
-
-
-@app.command()
-def similar(
-    path: Annotated[
-        str, typer.Argument(metavar="FILE", help="A picture, sound, video or text; in the library or not.")
-    ],
-    library: LibraryOption = None,
-    k: query_options.Limit = 10,
-    kind: query_options.Kinds = None,
-    within: query_options.Within = None,
-    confident: query_options.Confident = False,
-    moments: query_options.Moments = False,
-    as_json: JsonOption = False,
-    jsonl: options.JsonlOption = False,
-    csv: options.CsvOption = False,
-    paths: options.PathsOption = False,
-    null: options.NullOption = False,
-    duplicates: options.DuplicatesOption = False,
-    preview: options.PreviewOption = None,
-    open_first: options.OpenOption = False,
-    contact_sheet: options.SheetOption = None,
-) -> None:
-    """Find what is most like a file, which itself is left out. One that is in the library costs no encoding.
-
-    Lines, formats and exit codes are those of `mmsearch query`.
-    """
-    from mmsearch.output import OutputSettings, Results
-
-    wanted = OutputSettings.chosen(
-        json=as_json,
-        jsonl=jsonl,
-        csv=csv,
-        paths=paths,
-        null=null,
-        duplicates=duplicates,
-        preview=preview,
-        open_first=open_first,
-        contact_sheet=contact_sheet,
-    )
-    kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
-    with _engine(library, None, create=False) as engine:
-        found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
-    _give(Results(path, found.hits, found.matches_well), wanted)
-    _exit_without(found, confident=confident, filtered=bool(kinds or within))
-
-
-def _exit_without(found: Answer, *, confident: bool, filtered: bool) -> None:
-    """Say why nothing was found, and exit with 1; go on when something was."""
-    if found:
-        return
-    if confident:
-        _complain("nothing here stands out from chance; leave --confident out to see the nearest")
-    else:
-        _complain("nothing in the library fits the filters" if filtered else "no indexed file is on disk now")
-    raise typer.Exit(NOTHING)
-
-
-@app.command()
-def duplicates(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]...", help="Only what is in here.")] = None,
-    library: LibraryOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List files that show the same as others: copies, re-encoded pictures, photos and frames of videos."""
-    from mmsearch import show
-
-    with _engine(library, None, create=False) as engine:
-        groups = engine.duplicates(paths or [])
-    if as_json:
-        _print_json(show.duplicates_json(groups))
-    else:
-        _print_lines(show.duplicates(groups))
-    if not groups:
-        _complain("no two files look alike")
-        raise typer.Exit(NOTHING)
+for _command in (asking.query, asking.similar, asking.duplicates):
+    app.command()(_command)
+app.add_typer(models_command.app, name="models")
 
 
 @app.command()
@@ -343,7 +181,7 @@ def status(
     """Show what is indexed, and what failed and why."""
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         found = engine.status()
     if as_json:
         _print_json(show.status_json(found))
@@ -364,7 +202,7 @@ def remove(
     """
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         removed = engine.remove(path)
     if as_json:
         _print_json({"files": removed.files, "segments": removed.segments})
@@ -381,9 +219,30 @@ def move(
     """Say that an indexed folder was moved. Nothing is encoded again."""
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         files = engine.move_root(old, new)
     _print_lines([f"{show.many(files, 'file')} now looked for in {show.path(new)}"])
+
+
+@app.command()
+def bridge(
+    library: LibraryOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How the spaces are joined: auto (what does better on held-out captions), ridge, procrustes."
+        ),
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Let pictures find sounds, and sounds find pictures, in models that have a space for each.
+
+    Learned from captions alone, in minutes. Then says how well it does on the frames and the sound of your own videos.
+    """
+    from mmsearch.commands.bridge import make_bridge
+
+    with open_engine(library, None, create=False) as engine:
+        make_bridge(engine, method=method, as_json=as_json)
 
 
 @app.command()
@@ -398,7 +257,7 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
 
     from mmsearch import show
 
-    with _engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine:
         report = engine.verify()
     if as_json:
         _print_json(asdict(report))
@@ -406,22 +265,6 @@ def verify(library: LibraryOption = None, as_json: JsonOption = False) -> None:
         _print_lines(show.verified(report))
     if report.problems:
         raise typer.Exit(LIBRARY)
-
-
-def _engine(
-    library: Path | None,
-    model: str | None,
-    *,
-    create: bool,
-    speech: str | None = None,
-    precision: str | None = None,
-    quiet: bool = False,
-) -> Engine:
-    from mmsearch.engine import Engine
-
-    events = ModelEvents(quiet=quiet)
-    with stoppable():
-        return Engine.open(library, model=model, create=create, speech=speech, precision=precision, on_event=events)
 
 
 def _loaded(engine: Engine) -> Engine:
@@ -455,16 +298,3 @@ def _cancelled_by_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _give(results: Results, wanted: OutputSettings) -> None:
-    """Results to standard output, remarks on them to standard error."""
-    from mmsearch.output import finish, remark, write
-
-    remarked = remark(results, wanted)
-    if remarked:
-        print(remarked, file=sys.stderr, flush=True)
-    write(results, wanted, sys.stdout)
-    sys.stdout.flush()  # before a viewer opens, or a picture is drawn
-    for line in finish(results, wanted):
-        _complain(line)

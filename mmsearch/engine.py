@@ -5,74 +5,40 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
-from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.filters import Filter
 from indexer.library import Library
-from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import AudioSample, Encoder, Kind, ModelSpec, Sample, TextSample, TowerSpec, Vectors
-from indexer.vectors import unit
+from indexer.types import Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
+from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
+from mmsearch.bridge.advice import missing_bridge
+from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
+from mmsearch.bridge.trial import BridgeReport
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.literal import find_literally
-from mmsearch.places import bytes_of, default_library, expanded, spellings
+from mmsearch.places import default_library, expanded, spellings
 from mmsearch.plan import make_plan
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
 from mmsearch.search import search
+from mmsearch.sharing import Shared, Turn, encode_samples
+from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
     from mmsearch.duplicates import DuplicateGroup
-
-_BATCH = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet."""
-
-    path: Path
-    spec: ModelSpec | None
-    counts: Counts
-    database_bytes: int
-    index_bytes: int
-    troubles: tuple[Trouble, ...]
-    faiss: FaissBuild
-
-
-class _Shared:
-    """An encoder whose calls are taken in turn, so that queries are answered while an indexing run goes on."""
-
-    def __init__(self, encoder: Encoder, turn: threading.RLock) -> None:
-        self._encoder = encoder
-        self._turn = turn
-        self.spec = encoder.spec
-        self.prepare = encoder.prepare
-        self.count_tokens = encoder.count_tokens
-
-    def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
-        with self._turn:
-            return self._encoder.encode(tower, prepared)
-
-    def transcribe(self, audio: AudioSample) -> list[TextSample]:
-        with self._turn:
-            return self._encoder.transcribe(audio)
 
 
 class Engine:
@@ -83,7 +49,8 @@ class Engine:
         self._encoder = encoder
         self._backgrounds = BackgroundCache(library)
         self._asked = asked or ModelRequest()
-        self._encoding = threading.RLock()  # an encoder takes one call at a time, and is made once
+        self._bridges = BridgeCache(library)
+        self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
     def open(
@@ -220,11 +187,12 @@ class Engine:
                     )
                 if not targets:
                     raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
-            encoder = _Shared(self.encoder, self._encoding)
+            encoder = Shared(self.encoder, self._encoding)
             if options.batch_size == IndexOptions().batch_size:
                 options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
             report = run(self._library, encoder, targets, options, on_progress=on_progress, cancel=cancel)
             if not report.interrupted:
+                refresh_means(self._library)
                 calibrate(self._library, encoder)
             report.unreachable += unreachable
             return report
@@ -272,6 +240,33 @@ class Engine:
                         f"at the old place with: mmsearch remove {old}"
                     )
             return self._library.store.move_root(old_path, new_path) or 0
+
+    def needs_no_bridge(self) -> str | None:
+        """Why this library's model needs no bridge, or can have none; None when `make_bridge` is worth while."""
+        spec = self._library.spec or self.encoder.spec
+        return why_no_gap(spec) if gap_of(spec) is None else None
+
+    def make_bridge(
+        self, method: Literal["auto", "ridge", "procrustes"] = "auto", *, on_progress: OnProgress | None = None
+    ) -> BridgeReport:
+        """Let pictures find sounds, and sounds pictures, in a model whose two spaces share only text.
+
+        Takes minutes at most: some thousand captions go through the model's text towers. Nothing is stored before all
+        is done.
+
+        Args:
+            method: how the spaces are joined; "auto" takes what does better on held-out captions.
+            on_progress: called from this thread with what is being done, how much of it is done, and of how much.
+
+        Raises:
+            UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
+            LibraryLockedError: another process is writing.
+        """
+        with self._library.writing(), all_or_nothing(self._library):
+            encoder = Shared(self.encoder, self._encoding)
+            report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
+            calibrate(self._library, encoder)
+            return report
 
     def verify(self) -> VerifyReport:
         """Check files, rows, vectors and indexes against each other, and mend what can be mended."""
@@ -328,20 +323,27 @@ class Engine:
             )
         generation_id, spec = generation
         wanted = filter_of(self._library, query)
+        backgrounds = self._backgrounds.read(generation_id)
+        bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
+        bridge = bridge and bridge.calibrated(backgrounds)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
-            (content and stored_reading(self._library, generation_id, spec, term, content)) or self._read(term)
+            (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            or self._read(term, bridge)
             for term, content in zip(query.terms, held, strict=True)
         ]
-        backgrounds = self._backgrounds.read(generation_id)
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
         words = find_literally(self._library.store, generation_id, query, wanted)
         return search(self._library, generation_id, plan, wanted, words=words, hidden=own)
 
-    def _read(self, term: Term) -> Reading:
-        encoder = _Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: _encode(encoder, tower, samples))
+    def _read(self, term: Term, bridge: Bridge | None) -> Reading:
+        encoder = Shared(self.encoder, self._encoding)
+        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+
+    def missing_bridge(self, query: Query) -> str | None:
+        """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
+        return missing_bridge(self._library, query)
 
     def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
         """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
@@ -362,30 +364,11 @@ class Engine:
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        generation = self._library.store.generation()
-        generation_id = None if generation is None else generation[0]
-        return Status(
-            path=self.path,
-            spec=None if generation is None else generation[1],
-            counts=count(self._library.store, generation_id),
-            database_bytes=bytes_of(self.path.glob("library.sqlite*")),
-            index_bytes=bytes_of(self.path.glob("index/*.faiss")),
-            troubles=tuple(troubles(self._library.store, generation_id)),
-            faiss=faiss_build(),
-        )
+        return status_of(self._library)
 
 
 def _is_file(term: Term) -> bool:
     return term.kind != "text" and not term.samples
-
-
-def _encode(encoder: Encoder, tower: TowerSpec, samples: Sequence[Sample]) -> tuple[Vectors, NDArray[np.float64]]:
-    """Samples through a tower: rows of length 1, and the lengths that they had."""
-    parts = [
-        encoder.encode(tower, [encoder.prepare(tower, sample) for sample in samples[at : at + _BATCH]])
-        for at in range(0, len(samples), _BATCH)
-    ]
-    return unit(np.concatenate(parts))
 
 
 def _made(name: str, precision: str | None, on_event: OnModelEvent | None) -> Encoder:

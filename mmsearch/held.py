@@ -15,6 +15,7 @@ from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.schema import PRESENT
 from indexer.types import ModelSpec, TowerSpec, Vectors
+from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
 from mmsearch.readings import Meanings, Reading, mean_of, reached
@@ -89,7 +90,14 @@ def content_at(library: Library, path: str) -> int | None:
     return None
 
 
-def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: Term, content_id: int) -> Reading:
+def stored_reading(
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    term: Term,
+    content_id: int,
+    bridge: Bridge | None = None,
+) -> Reading:
     """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
     vectors: dict[TowerSpec, list[Vectors]] = defaultdict(list)
     norms: dict[TowerSpec, list[Vectors]] = defaultdict(list)
@@ -104,7 +112,7 @@ def stored_reading(library: Library, generation_id: int, spec: ModelSpec, term: 
         for channel, target in spec.channels:
             if target.space == tower.space:
                 meanings[tower.modality, channel] = meaning
-    return reached(spec, meanings)
+    return reached(spec, meanings, bridge)
 
 
 def _knows(library: Library, root_id: int, scope: str) -> bool:

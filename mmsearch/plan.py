@@ -42,6 +42,11 @@ class Route:
     allowed: Ids | None
 
     @property
+    def crosses_bridge(self) -> bool:
+        """Whether a term comes over a bridge, so that a score is no inner product with the vectors as they are."""
+        return any(approach is not None and approach.centre is not None for approach in self.positive)
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether it is known what chance scores for each positive term that reaches."""
         pairs = zip(self.positive, self.chance, strict=True)
@@ -84,7 +89,8 @@ class Plan:
     @property
     def is_one_vector(self) -> bool:
         """Whether a score is one inner product, so that the best are the first that an index gives."""
-        return len(self.weights) == 1 and not self.less and self.query.metric == "cosine"
+        plain = not any(route.crosses_bridge for route in self.routes.values())
+        return plain and len(self.weights) == 1 and not self.less and self.query.metric == "cosine"
 
     @property
     def is_feature_level(self) -> bool:
@@ -120,7 +126,7 @@ class Plan:
 
     def keys(self, route: Route, cosines: Vectors, vectors: Vectors) -> Scores:
         """What ranks segments of known cosines with the only term: (n,) float64."""
-        keys: Scores = self._excess(route.chance, cosines[None].astype(np.float64), vectors)[0]
+        keys: Scores = self._excess(route.positive, route.chance, cosines[None].astype(np.float64), vectors)[0]
         return keys
 
     def highest_key(self, route: Route, cosine: float) -> float:
@@ -136,12 +142,13 @@ class Plan:
         """What segments of one channel score."""
         route, vectors = self.routes[segments.channel], segments.vectors
         cosines, against = _cosines(route.positive, vectors), _cosines(route.negative, vectors)
-        terms = self._excess(route.chance, cosines, vectors)
-        above = self._above(route.against, against, vectors)
+        terms = self._excess(route.positive, route.chance, cosines, vectors)
+        above = self._above(route.negative, route.against, against, vectors)
         if self.calibrated and len(self.weights) + len(self.less) > 1:
             terms, above = fusion.levelled(terms), fusion.levelled(above)
         together: Scores = (vectors @ route.vector).astype(np.float64)
-        cosine = together if self.fusion == "sum" else fusion.concatenation(cosines, self.weights)
+        is_sum = self.fusion == "sum" and not route.crosses_bridge
+        cosine = together if is_sum else fusion.concatenation(cosines, self.weights)
         total = sum(self.weights)
         if self.fusion == "attention":
             worth = fusion.attention(terms, self.weights)
@@ -157,21 +164,33 @@ class Plan:
             blocked = np.asarray((np.nan_to_num(against, nan=-2) >= limit).any(axis=0))
         return Scored(segments, key, worth, cosine, terms, cosines, above, blocked)
 
-    def _excess(self, chance: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+    def _excess(
+        self,
+        approaches: Sequence[Approach | None],
+        chance: Sequence[Background | None],
+        cosines: Scores,
+        vectors: Vectors,
+    ) -> Scores:
         """Cosines over chance, in the units of calibration.py: (t, n); as they are where nothing is calibrated."""
         if not self.calibrated:
             return cosines
-        rows = _lowered(chance, cosines, vectors)
+        rows = _lowered(approaches, chance, cosines, vectors)
         for row, of in zip(rows, chance, strict=True):
             if of is not None:
                 row[:] = of.null.excess(row, channels=len(self.routes))
         return rows
 
-    def _above(self, against: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+    def _above(
+        self,
+        approaches: Sequence[Approach | None],
+        against: Sequence[Background | None],
+        cosines: Scores,
+        vectors: Vectors,
+    ) -> Scores:
         """How far negative terms score above what they score on average: (m, n) float64."""
         if not self.calibrated or not self.less:
             return cosines
-        rows = _lowered(against, cosines, vectors)
+        rows = _lowered(approaches, against, cosines, vectors)
         for row, of in zip(rows, against, strict=True):
             if of is not None:
                 row[:] = (row - of.null.mean) / of.null.scale
@@ -240,15 +259,17 @@ def _route(
     return Route(approaches, others, chance, tuple(map(chance_of, others)), vector, allowed)
 
 
-def _lowered(chance: Sequence[Background | None], cosines: Scores, vectors: Vectors) -> Scores:
+def _lowered(
+    approaches: Sequence[Approach | None], chance: Sequence[Background | None], cosines: Scores, vectors: Vectors
+) -> Scores:
     """Cosines less hubness, stretched where their null distribution is: (t, n) float64."""
     rows = cosines.copy()
     hubs: dict[int, Scores] = {}  # terms of one modality share a bank
-    for row, of in zip(rows, chance, strict=True):
-        if of is None or not len(vectors):
+    for row, approach, of in zip(rows, approaches, chance, strict=True):
+        if approach is None or of is None or not len(vectors):
             continue
         if id(of.bank) not in hubs:
-            hubs[id(of.bank)] = hubness(vectors, of.bank, stretched=of.null.stretched)
+            hubs[id(of.bank)] = hubness(approach.compared(vectors), of.bank, stretched=of.null.stretched)
         row[:] = (stretch(row) if of.null.stretched else row) - hubs[id(of.bank)]
     return rows
 
@@ -258,7 +279,7 @@ def _cosines(approaches: Sequence[Approach | None], vectors: Vectors) -> Scores:
     rows = np.full((len(approaches), len(vectors)), np.nan)
     for row, approach in zip(rows, approaches, strict=True):
         if approach is not None:
-            row[:] = vectors @ approach.vector
+            row[:] = approach.compared(vectors) @ approach.vector
     return rows
 
 

@@ -25,6 +25,8 @@ from indexer.types import (
     Vectors,
 )
 from indexer.windows import windows
+from mmsearch.bridge import Bridge
+from mmsearch.calibration import centred
 from mmsearch.query import Term
 
 FRAMES = 32
@@ -50,11 +52,17 @@ class Approach:
 
     `vector`: (dim,) float32 of length 1, in the channel's space. `norm`: the length that its tower gave it.
     `modality`: what was encoded, which says how it is calibrated: the words of a recording reach documents as text.
+    `centre`: (dim,) what is taken from the channel's vectors before they are compared, by what comes over a bridge.
     """
 
     vector: Vectors
     norm: float
     modality: Modality
+    centre: Vectors | None = None
+
+    def compared(self, vectors: Vectors) -> Vectors:
+        """The channel's vectors as this is compared with them: (n, dim) float32 of length 1."""
+        return vectors if self.centre is None else centred(vectors, self.centre)
 
 
 Reading = Mapping[Channel, Approach]
@@ -67,13 +75,14 @@ Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, NDArray[np.float
 """Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float64."""
 
 
-def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
+def read_term(term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | None = None) -> Reading:
     """A term as vectors.
 
     Args:
         term: words, a file, or samples in memory.
         encoder: whose model reads it, and which turns speech into words.
         encode: how samples are encoded; it takes turns with an indexing run.
+        bridge: the library's, if it has one.
 
     Raises:
         UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
@@ -92,20 +101,27 @@ def read_term(term: Term, encoder: Encoder, encode: Encode) -> Reading:
                     check_length(parts[0].text, tower, encoder)
                 encoded[tower] = mean_of(*encode(tower, parts))
             meanings[modality, channel] = encoded[tower]
-    reading = reached(spec, meanings)
+    reading = reached(spec, meanings, bridge)
     if not reading:
         raise UsageError(_unread(term, spec, samples))
     return reading
 
 
-def reached(spec: ModelSpec, meanings: Meanings) -> Reading:
-    """Every channel that a term reaches, by the modality that suits the channel best."""
+def reached(spec: ModelSpec, meanings: Meanings, bridge: Bridge | None = None) -> Reading:
+    """Every channel that a term reaches, by the modality that suits the channel best.
+
+    What was encoded as a modality without a tower into a channel's space may cross the bridge.
+    """
     reading: dict[Channel, Approach] = {}
     for channel, _ in spec.channels:
         for modality in _PREFERRED[channel]:
             found = meanings.get((modality, channel))
             if found is not None:
                 reading[channel] = Approach(*found, modality)
+                break
+            carried = bridge.carry(modality, channel, meanings) if bridge is not None else None
+            if carried is not None:
+                reading[channel] = Approach(carried.vector, carried.norm, modality, carried.centre)
                 break
     return reading
 

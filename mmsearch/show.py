@@ -10,14 +10,17 @@ from indexer.faiss_build import FaissBuild
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
+from mmsearch.bridge.trial import BridgeReport, Direction, Trial
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
-from mmsearch.engine import Status
 from mmsearch.output.text import clean, clock, many, path
+from mmsearch.status import Status
 from mmsearch.units import amount
 
 __all__ = [
     "amount",
+    "bridge",
+    "bridge_json",
     "clean",
     "duplicates",
     "duplicates_json",
@@ -130,6 +133,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     yield f"Indexed   {', '.join(kinds) or 'nothing'}{hours}"
     parts = [f"{counts.segments[channel]:,} {channel}" for channel in CHANNELS if counts.segments.get(channel)]
     yield f"Segments  {', '.join(parts) or 'none'}"
+    if found.can_have_bridge:
+        yield f"Bridge    {_bridge_in_short(found.bridge)}"
     if counts.no_speech:
         yield f"Speech    no speech found in {many(counts.no_speech, 'file')} with sound"
     if counts.missing:
@@ -174,6 +179,7 @@ def status_json(found: Status) -> dict[str, Any]:
         "faiss": {**asdict(found.faiss), "problem": found.faiss.problem},
         **asdict(found.counts),
         "troubles": [asdict(trouble) for trouble in found.troubles],
+        "bridge": None if found.bridge is None else bridge_json(found.bridge),
     }
 
 
@@ -186,3 +192,69 @@ def verified(report: VerifyReport) -> Iterator[str]:
         yield f"  problem: {clean(line)}"
     if not report.repaired and not report.problems:
         yield "Everything agrees."
+
+
+# --- the bridge ---
+
+_WAYS = {"sound_to_visual": "sounds to pictures", "visual_to_sound": "pictures to sounds"}
+_ROWS = {"bridge": "this bridge", "uncentred": "without centring", "shuffled": "captions shuffled", "chance": "chance"}
+_VERDICTS = {
+    "better": "better than chance",
+    "unclear": "not better than chance, as far as these pairs can tell",
+    "too few": "too few videos with sound to tell",
+}
+
+
+def bridge(made: BridgeReport) -> Iterator[str]:
+    """A bridge that was just made, and what it is worth."""
+    strength = "" if made.strength is None else f" of strength {made.strength:g}"
+    tried = ", ".join(f"{method} {score:.3f}" for method, score in sorted(made.held_out.items()))
+    captions = many(made.captions, "caption")
+    yield f"Bridge    {made.method}{strength} from {captions}, back by {made.back} ({made.seconds:.0f} s)"
+    yield f"Captions  mean reciprocal rank on held-out topics: {tried}"
+    yield f"Means     of {many(made.visual_files, 'file')} to be seen and {many(made.sound_files, 'file')} to be heard"
+    trial = made.trial
+    yield f"Trial     {many(trial.pairs, 'pair')} of frames and sound from {many(trial.videos, 'video')}"
+    for field, words in _WAYS.items():
+        direction: Direction | None = getattr(trial, field)
+        if direction is None:
+            continue
+        yield f"  {words:<20}{'@1':>8}{'@5':>8}{'@10':>8}{'median rank':>14}"
+        for row, name in _ROWS.items():
+            it = getattr(direction, row)
+            recalls = "".join(f"{100 * value:>6.1f} %" for value in (it.recall_at_1, it.recall_at_5, it.recall_at_10))
+            yield f"    {name:<18}{recalls}{it.median_rank:>14,.1f}"
+        yield f"    {_verdict(trial, direction)}"
+    if trial.sound_to_visual is None:
+        yield "  That takes the frames and the sound of two videos or more: how well it does is not known."
+
+
+def bridge_json(made: BridgeReport) -> dict[str, Any]:
+    """The same as JSON: see docs/json.md."""
+    row = asdict(made)
+    trial = row["trial"]
+    for field in _WAYS:
+        if trial[field] is not None:
+            trial[field]["verdict"] = made.trial.verdict(getattr(made.trial, field))
+    return row
+
+
+def _verdict(trial: Trial, direction: Direction) -> str:
+    words = _VERDICTS[trial.verdict(direction)]
+    return words if trial.verdict(direction) == "too few" else f"{words} (p = {direction.p_value:.2g})"
+
+
+def _bridge_in_short(made: BridgeReport | None) -> str:
+    if made is None:
+        return "none: pictures and sounds do not find each other; make one with: mmsearch bridge"
+    trial = made.trial
+    ways = [(words, getattr(trial, field)) for field, words in _WAYS.items()]
+    told = [
+        f"{words} {100 * way.bridge.recall_at_10:.0f} % @10 (chance {100 * way.chance.recall_at_10:.0f} %)"
+        + ", not better than chance" * (trial.verdict(way) == "unclear")
+        for words, way in ways
+        if trial.verdict(way) != "too few"
+    ]
+    if not told:
+        return f"{made.method}; too few videos with sound to tell how well it does ({trial.videos:,})"
+    return f"{made.method}; {'; '.join(told)}; {many(trial.pairs, 'pair')}"

@@ -59,6 +59,8 @@ def _captured_at(tags: dict[int, Any]) -> datetime | None:
         (ExifTags.Base.DateTimeDigitized, ExifTags.Base.OffsetTimeDigitized),
     ):
         written = _text(tags.get(time))
+        if not written:  # strptime takes a while to say so
+            continue
         zone = _text(tags.get(offset))
         for text, pattern in ((f"{written}{zone}", "%Y:%m:%d %H:%M:%S%z"), (written, "%Y:%m:%d %H:%M:%S")):
             try:

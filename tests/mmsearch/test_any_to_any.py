@@ -234,9 +234,9 @@ def mini(photographs, tmp_path_factory):
         (folder / "media" / name).write_bytes((SPEECH / name).read_bytes())
     documents = {
         "cats": "The cat is a small animal with soft fur. A kitten purrs, plays with a ball of wool and catches mice.",
-        "coffee": "Grind the beans, pour hot water over them and serve the espresso in a warm cup with a spoon of sugar.",
-        "rocket": "The rocket was launched into orbit. Its first stage fell back and the missile left a trail of smoke.",
-        "meeting": "The conference starts on Thursday morning at nine. Please register for the meeting before Wednesday.",
+        "coffee": "Grind the beans, pour hot water over them and serve the espresso in a warm cup with sugar.",
+        "rocket": "The rocket was launched into orbit. Its first stage fell back and the missile left smoke.",
+        "meeting": "The conference starts on Thursday morning at nine. Please register before Wednesday.",
         "tax": "Income tax is due in April. Keep all invoices and receipts for ten years.",
     }
     for name, words in documents.items():

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from indexer.records import NewSegment
 from mmsearch import Query
 from mmsearch.calibration import OFFSET
+from mmsearch.terms import Term
 
 K, ALPHA = 128, 0.75
 
@@ -291,7 +292,12 @@ def mix_by_hand(engine, terms, fusion):
     return files
 
 
-MIXES = [("a dog", "the sea"), ("2:a dog", "the sea", "0.5:night"), ("a dog", "-the sea"), ("3:a dog", "rain", "-2:the sea")]
+MIXES = [
+    ("a dog", "the sea"),
+    ("2:a dog", "the sea", "0.5:night"),
+    ("a dog", "-the sea"),
+    ("3:a dog", "rain", "-2:the sea"),
+]
 
 
 @pytest.mark.parametrize("fusion", ["auto", "sum", "attention", "mean", "concat"])

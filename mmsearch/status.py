@@ -1,0 +1,52 @@
+"""How a library stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from indexer.bridges import bridge_report
+from indexer.faiss_build import FaissBuild, faiss_build
+from indexer.library import Library
+from indexer.lookup import Counts, Trouble, count, troubles
+from indexer.types import ModelSpec
+from mmsearch.bridge import gap_of
+from mmsearch.bridge.trial import BridgeReport
+from mmsearch.places import bytes_of
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
+
+    `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
+    model is one for which there can be one.
+    """
+
+    path: Path
+    spec: ModelSpec | None
+    counts: Counts
+    database_bytes: int
+    index_bytes: int
+    troubles: tuple[Trouble, ...]
+    faiss: FaissBuild
+    bridge: BridgeReport | None = None
+    can_have_bridge: bool = False
+
+
+def status_of(library: Library) -> Status:
+    """Count everything that there is to say of a library."""
+    generation = library.store.generation()
+    generation_id = None if generation is None else generation[0]
+    bridge = None if generation_id is None else bridge_report(library.store, generation_id)
+    return Status(
+        path=library.path,
+        spec=None if generation is None else generation[1],
+        counts=count(library.store, generation_id),
+        database_bytes=bytes_of(library.path.glob("library.sqlite*")),
+        index_bytes=bytes_of(library.path.glob("index/*.faiss")),
+        troubles=tuple(troubles(library.store, generation_id)),
+        faiss=faiss_build(),
+        bridge=None if bridge is None else BridgeReport.from_json(bridge),
+        can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
+    )
