@@ -31,7 +31,9 @@ _LUMA_BYTES, _COLOUR_BYTES = _LUMA**2, _COLOUR**2
 LOOK_BYTES = _HASH_BYTES + _LUMA_BYTES + 2 * _COLOUR_BYTES
 """128: 32 of hash, 64 of luma, 16 each of blue and red difference, as rows of blocks from the top left."""
 
-_WORKING_SIDE = 256  # bars are looked for with the longer side brought to this, or up to twice as much, by whole factors
+_WORKING_SIDE = (
+    256  # bars are looked for with the longer side brought to this, or up to twice as much, by whole factors
+)
 _GAP = 2.0  # how many times SIDE is left to the slower filter, after whole factors
 _BLACK = 24  # of 255: no darker than what H.264 makes of the edge of a black bar
 _MOST_BARS = 0.8  # of a side; what is nearly all black is a dark picture, not bars

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
-from mmsearch.encoders.open_clip_network import brief, build, load
+from mmsearch.encoders.open_clip_network import brief, build, encode_text, load, tokens_read
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
@@ -144,7 +144,7 @@ class OpenClipTextTower:
         def encode(ids: TokenIds) -> Vectors:
             import torch
 
-            return _unit(network.encode_text(torch.from_numpy(ids)[None]))
+            return _unit(encode_text(network, torch.from_numpy(ids[: tokens_read(network, ids)])[None]))
 
         return _stacked(map_with_torch(encode, prepared), self.spec)
 
