@@ -305,7 +305,10 @@ class _Run:
             self._settle_if_whole(job)
 
     def _vectors(self, tower: TowerSpec, batch: _Batch) -> list[Any]:
-        """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None."""
+        """The vectors of a batch. When it fails it is tried one by one, so that only the guilty get None.
+
+        Runs in the encoding thread.
+        """
         try:
             vectors = list(self._encoder.encode(tower, [prepared for _, prepared in batch]))
             if len(vectors) == len(batch):

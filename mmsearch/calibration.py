@@ -15,14 +15,15 @@ its N vectors (a filter, a library that grew) the location moves by scale * ln(n
 is above ln(99) = 4.6 for one background query in a hundred. And where the density of true matches is about level over
 the range that matters, while the right tail of the Gumbel density falls as exp(-excess), Bayes' rule makes the
 log-odds of a match *excess plus a constant*: a Platt curve (Platt 1999) whose slope is 1. `benchmarks/calibration.py`
-fits slope and constant on labelled data, and finds slopes about 1 and constants about -4.6. Both are taken from
-theory: slope 1, constant -4.6, so that a confidence of one half is the point that one background query in a hundred
-reaches.
+fits slope and constant on labelled data: slopes of 0.6 to 1.7 and constants of -3.4 to -7.3, by what is searched. Both
+are taken from theory: slope 1, constant -4.6, so that a confidence of one half is the point that one background query
+in a hundred reaches.
 
 Before all that, an item's cosine is lowered by what it scores against the bank itself: nearest-neighbour
-normalisation (Chowdhury et al., EMNLP 2024). An item that is near to many queries is near to any, and says less. It
-keeps more of the true matches at the same rate of false ones. Centring by the channel's mean does not pay on what was
-measured, and is here as a function only. docs/performance.md has the figures.
+normalisation (Chowdhury et al., EMNLP 2024). An item that is near to many queries is near to any, and says less. Of
+pictures, it keeps more of the true matches at the same rate of false ones; of texts, as many. Centring by the channel's
+mean is here as a function only: in a library of one field it refuses more of what is not there, but also what most of
+the library is about. docs/performance.md has the figures.
 """
 
 from __future__ import annotations
@@ -109,7 +110,15 @@ class Background:
     bank: Vectors
 
 
-def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool = False) -> Null | None:
+def fit(
+    best: Floats,
+    *,
+    size: int,
+    mean: float,
+    least: float,
+    stretched: bool = False,
+    quantiles: tuple[float, float] | None = None,
+) -> Null | None:
     """The Gumbel distribution of best scores, from those in their upper middle.
 
     A bank is general, so that some of its queries do match something; these are at the top, and left out. Quantiles
@@ -121,6 +130,7 @@ def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool =
         mean: the mean score.
         least: the least hubness.
         stretched: whether scores were stretched.
+        quantiles: between which of the best scores the curve is laid; by default, where it was found to fit.
 
     Returns:
         None when there are fewer than 8 scores to go by.
@@ -130,7 +140,7 @@ def fit(best: Floats, *, size: int, mean: float, least: float, stretched: bool =
     if len(ordered) < _FEWEST or size < 1:
         return None
     plotting = (np.arange(len(ordered)) + 0.5) / len(ordered)  # Hazen's positions
-    low, high = _QUANTILES_OF_LIKE if stretched else _QUANTILES
+    low, high = quantiles or (_QUANTILES_OF_LIKE if stretched else _QUANTILES)
     inside = (plotting > low) & (plotting < high)
     reduced = -np.log(-np.log(plotting[inside]))
     scale, location = np.polyfit(reduced, ordered[inside], 1)

@@ -21,9 +21,10 @@ CONFIDENT = 0.5
 """The confidence from which a match stands out: what one background query in a hundred reaches by chance."""
 
 _LEVEL = 1.0
-"""Neighbouring segments are one moment when they score within this of its best, in excess over chance; where nothing is
-calibrated, within _LEVEL_COSINE."""
-_LEVEL_COSINE = 0.02
+_SHARE = 0.4
+"""Neighbouring segments are one moment when they score within _LEVEL of its best, in excess over chance, or at least
+this share of it: benchmarks/moments.py. Where nothing is calibrated, within _LEVEL_COSINE."""
+_LEVEL_COSINE = 0.06
 _GAP_SECONDS = 0.5  # between neighbours
 
 
@@ -237,7 +238,6 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
             at[0].segments.channel,
         ),
     )
-    level = _LEVEL if plan.calibrated else _LEVEL_COSINE
     sorted_rows = {
         channel: sorted(rows, key=lambda row: _start(part, row)) for channel, (part, rows) in channels.items()
     }
@@ -249,13 +249,15 @@ def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]
             continue
         rows, at = sorted_rows[channel], places[channel][row]
         first, last = at, at
+        key = float(part.key[row])
+        worth = float(part.worth[row])
+        lowest = worth - (max(_LEVEL, (1 - _SHARE) * worth) if plan.calibrated else _LEVEL_COSINE)
         if not np.isnan(part.segments.spans[row]).any():
-            while first > 0 and _joins(part, rows[first - 1], rows[first], row, level, taken):
+            while first > 0 and _joins(part, rows[first - 1], rows[first], lowest, taken):
                 first -= 1
-            while last + 1 < len(rows) and _joins(part, rows[last], rows[last + 1], row, level, taken, forward=True):
+            while last + 1 < len(rows) and _joins(part, rows[last], rows[last + 1], lowest, taken, forward=True):
                 last += 1
         taken.update((channel, other) for other in rows[first : last + 1])
-        key = float(part.key[row])
         starts, ends = part.segments.spans[rows[first]][0], part.segments.spans[rows[last]][1]
         timed = not np.isnan(starts)
         yield (
@@ -275,19 +277,18 @@ def _joins(
     part: Scored,
     earlier: int,
     later: int,
-    seed: int,
-    level: float,
+    lowest: float,
     taken: set[tuple[Channel, int]],
     *,
     forward: bool = False,
 ) -> bool:
-    """Whether two neighbours belong to the moment that `seed` is the best of."""
+    """Whether the next segment belongs to a moment, of which none may score below `lowest`."""
     new = later if forward else earlier
     spans = part.segments.spans
     return (
         (part.segments.channel, new) not in taken
         and bool(spans[later][0] - spans[earlier][1] <= _GAP_SECONDS)
-        and bool(part.worth[new] >= part.worth[seed] - level)
+        and bool(part.worth[new] >= lowest)
     )
 
 

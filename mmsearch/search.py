@@ -13,7 +13,7 @@ from indexer.found import files_of, norms_of, segments_of, segments_with
 from indexer.library import Library
 from indexer.names import Channel
 from mmsearch import fusion
-from mmsearch.calibration import confidence_of
+from mmsearch.calibration import confidence, confidence_of
 from mmsearch.fusion import Scores
 from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.rank import Answer, Candidate, Words, hits_of
@@ -104,7 +104,8 @@ def _promising(
 def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[int, float], float]:
     """The contents of the best files and all that tie with the last of them.
 
-    And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until none that was not fetched can matter.
+    And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until
+    none that was not fetched can matter.
     """
     depth = max(_DEPTH, 16 * count)
     while True:
@@ -208,10 +209,13 @@ def _candidates(
         lowest = min(places.values(), default=0.0)  # what was found by words alone has no place among the nearest
         keys = np.array([places.get(content, lowest) for content in unique.tolist()])
     blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
+    # All at once: one by one, a thousand candidates would take a sixth of a second.
+    chances = confidence(worth).tolist() if plan.calibrated else [None] * len(unique)
     candidates: dict[int, Candidate] = {}
-    for content, key, of in zip(unique.tolist(), keys.tolist(), worth.tolist(), strict=True):
+    for content, key, of, chance in zip(unique.tolist(), keys.tolist(), worth.tolist(), chances, strict=True):
         if content not in blocked:
-            candidates[content] = _with_words(plan, key, of, words.get(content))
+            found = words.get(content)
+            candidates[content] = Candidate(key, chance, None) if found is None else _with_words(plan, key, of, found)
     for part in parts:
         for row, content in enumerate(part.segments.contents.tolist()):
             if content in candidates:
@@ -233,13 +237,13 @@ def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[S
     return ranking(scores, [*plan.weights, *lower]), worth
 
 
-def _with_words(plan: Plan, key: float, worth: float, words: Words | None) -> Candidate:
-    """A content's worth by meaning, and by words where these are in it: in log-odds, evidence adds up."""
-    evidence = 0.0 if words is None else words.evidence
+def _with_words(plan: Plan, key: float, worth: float, words: Words) -> Candidate:
+    """A content's worth by meaning and by words: in log-odds, evidence adds up."""
+    evidence = words.evidence
     if not plan.calibrated and not plan.is_by_rank and plan.query.metric == "cosine":
         return Candidate(key + evidence, None, words)
     chance = confidence_of(worth + evidence) if plan.calibrated else None
-    if chance is not None and words is not None and words.literal:
+    if chance is not None and words.literal:
         chance = max(chance, LITERAL)
     # Ranks and distances are not log-odds: there, words only break ties.
     lift = evidence if plan.is_log_odds else plan.tie * evidence

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import devices
-from mmsearch.encoders.open_clip_network import brief, build, load
+from mmsearch.encoders.open_clip_network import brief, build, encode_text, load, tokens_read
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
@@ -142,9 +142,9 @@ class OpenClipTextTower:
         """Vectors of token ids: (len(prepared), dim) float32, of any length."""
         network = self._model.network
         vectors = devices.run(
-            lambda inputs: network.encode_text(inputs["ids"], normalize=False),
+            lambda inputs: encode_text(network, inputs["ids"]),
             prepared,
-            lambda ids: {"ids": ids[None]},
+            lambda ids: {"ids": ids[: tokens_read(network, ids)][None]},
             self._model.dtype,
             self.spec.dim,
         )

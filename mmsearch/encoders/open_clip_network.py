@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from indexer.errors import ModelError, WeightsError
 from mmsearch.encoders.checkpoint import check_safetensors
 from mmsearch.encoders.open_clip_source import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def build(source: Source) -> Any:
@@ -71,6 +77,35 @@ def load(network: Any, path: Path, *, exact: bool) -> None:
         ) from error
     finally:
         del network.load_state_dict
+
+
+def tokens_read(network: Any, ids: NDArray[np.int64]) -> int:
+    """How many of a text's token ids have a say in its vector: all, or those up to the end-of-text token.
+
+    Under a causal mask, no token sees those behind it, and CLIP takes the vector from the end-of-text token (Radford et
+    al., ICML 2021, section 2.4), which has the highest id. What pads the text after it changes nothing.
+    """
+    import open_clip
+
+    causal = type(network) is open_clip.CLIP and network.attn_mask is not None and network.text_pool_type == "argmax"
+    return int(ids.argmax()) + 1 if causal else len(ids)
+
+
+def encode_text(network: Any, ids: Tensor) -> Tensor:
+    """The network's `encode_text` for ids that may have been cut by `tokens_read`: (texts, tokens) to (texts, dim)."""
+    tokens = ids.shape[1]
+    if tokens == getattr(network, "context_length", tokens):
+        whole: Tensor = network.encode_text(ids, normalize=False)
+        return whole
+    dtype = network.transformer.get_cast_dtype()
+    x = network.token_embedding(ids).to(dtype) + network.positional_embedding[:tokens].to(dtype)
+    x = network.ln_final(network.transformer(x, attn_mask=network.attn_mask[:tokens, :tokens]))
+    x = x[:, -1]  # where the end-of-text token is
+    projection = network.text_projection
+    if projection is None:
+        return x
+    projected: Tensor = projection(x) if callable(projection) else x @ projection
+    return projected
 
 
 def brief(error: Exception) -> str:

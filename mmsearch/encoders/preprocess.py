@@ -102,11 +102,12 @@ def normalise(pictures: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[f
 
     In the order of torchvision's to_tensor and Normalize, which are float32 throughout.
     """
-    values = pictures.transpose(0, 3, 1, 2).astype(np.float32)
+    # Put in order while they are bytes: `astype` would keep the order of the bytes, and every step after it would jump.
+    values = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32)
     values /= np.float32(255)
     values -= np.array(mean, np.float32)[:, None, None]
     values /= np.array(std, np.float32)[:, None, None]
-    return np.ascontiguousarray(values)
+    return values
 
 
 def _resized(image: Image.Image, height: int, width: int, resampling: Image.Resampling) -> Image.Image:

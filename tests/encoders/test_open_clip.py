@@ -76,11 +76,12 @@ def own_image_vectors(model, folder: Path, images: list[np.ndarray]) -> np.ndarr
     [
         {},
         {"quick_gelu": True},
+        {"text_cfg": {"no_causal_mask": True}},
         {"custom_text": True, "text_cfg": {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}},
         {"custom_text": True, "vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "avg", "image_size": 160}},
         COCA,
     ],
-    ids=["ViT", "quick_gelu", "SigLIP-like", "timm", "CoCa"],
+    ids=["ViT", "quick_gelu", "no causal mask", "SigLIP-like", "timm", "CoCa"],
 )
 def test_vectors_are_open_clips_own(tmp_path, tiny, changes):
     import open_clip
@@ -103,6 +104,18 @@ def test_vectors_are_open_clips_own(tmp_path, tiny, changes):
         want = model.encode_text(tokenizer(texts), normalize=False).numpy()
     assert_same(found, want, 1e-5)
     assert_raw(found)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_pads_a_text_is_read_only_where_it_counts(tmp_path, tiny, causal):
+    folder = tiny.save(tmp_path / "model", tiny.config(text_cfg={} if causal else {"no_causal_mask": True}))
+    _, text = open_clip_towers(str(folder), precision="float32")
+    read = []
+    embedding = text._model.network.token_embedding
+    embedding.register_forward_hook(lambda module, inputs, output: read.append(inputs[0].shape[1]))
+    texts = ["dog", "a dog", "a dog in the snow by the sea and a cat in the snow by the sea and a bird"]
+    text.encode([text.prepare(TextSample(words)) for words in texts])
+    assert sorted(read) == ([3, 4, 16] if causal else [16, 16, 16])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -6,11 +6,13 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import indexer.decode
+from indexer.store import Store
 from indexer.testing import FakeEncoder
 from indexer.types import CHANNELS
 from mmsearch import (
@@ -22,6 +24,7 @@ from mmsearch import (
     UsageError,
     WeightsError,
 )
+from mmsearch.engine import _Turn
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -572,6 +575,52 @@ def test_queries_are_answered_while_an_index_run_goes_on(tmp_path, media, make):
             answered += 1
         run.join()
     assert answered > 5
+
+
+def test_who_waits_for_the_encoder_gets_it_before_the_one_who_just_had_it():
+    turn, waiting, got, rounds = _Turn(), threading.Event(), threading.Event(), 0
+
+    def wait():
+        waiting.set()
+        with turn:
+            got.set()
+
+    waiter = threading.Thread(target=wait)
+    while not got.is_set():
+        rounds += 1
+        with turn:
+            if rounds == 1:
+                waiter.start()
+                waiting.wait()
+            time.sleep(0.02)  # the waiter comes to the lock meanwhile
+    waiter.join()
+    assert rounds <= 5  # it was hundreds with a plain lock
+
+
+def test_the_next_batch_is_encoded_while_one_is_written(tmp_path, media, make, monkeypatch):
+    writing, overlapped = threading.Event(), threading.Event()
+    write, encode = Store.write, FakeEncoder.encode
+
+    def watched_write(store, *args):
+        writing.set()
+        overlapped.wait(5)
+        write(store, *args)
+        writing.clear()
+
+    def watched_encode(encoder, *args):
+        vectors = encode(encoder, *args)
+        if writing.wait(0.1):
+            overlapped.set()
+        return vectors
+
+    monkeypatch.setattr(Store, "write", watched_write)
+    monkeypatch.setattr(FakeEncoder, "encode", watched_encode)
+    for number in range(40):
+        make.image(media / f"{number}.png", (number, 100, 0))
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        report = engine.index(media, options=IndexOptions(batch_size=4, commit_files=4))
+    assert report.added == 40
+    assert overlapped.is_set()
 
 
 def test_ties_are_broken_by_path_whatever_the_number_asked_for(engine, media):

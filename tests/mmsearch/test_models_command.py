@@ -62,7 +62,7 @@ def test_every_row_is_listed_with_size_licence_and_figures_with_their_source(run
     assert "download  about 1.2 GB" in out
     assert "licence   MIT, Apache-2.0" in out
     assert "figure    ImageNet-1k zero-shot 66.6 % (https://github.com/mlfoundations/open_clip" in out
-    assert out.count("here      no") == len(MODELS) - 1  # all but mini
+    assert out.count("here      no") == len(MODELS) - 1
     assert "Speech (--speech): here tiny.en; from the hub tiny, base.en" in out
 
 

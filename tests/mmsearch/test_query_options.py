@@ -14,7 +14,7 @@ from PIL import Image
 
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Answer, Engine, Near, Query, Term
+from mmsearch import Engine, Near, Query, Term
 from mmsearch.cli import app, main
 from mmsearch.grammar import _OPTIONS
 from mmsearch.query_options import query_of, standard_input
@@ -37,10 +37,7 @@ def asked(monkeypatch, tmp_path):
 
         def query(self, query):
             queries.append(query)
-            return Answer(())
-
-        def missing_bridge(self, query):
-            return None
+            return []
 
     monkeypatch.setattr("mmsearch.commands.asking.open_engine", lambda *_, **__: Asked())
 
