@@ -64,7 +64,7 @@ def test_a_gap_parts_moments(filled, asked, gap, expected):
 def test_a_slow_slope_is_not_one_long_moment(filled, asked):
     """Each neighbour is held against the best of the moment, not against the one beside it."""
     encoder, query = asked
-    engine = filled([timed(np.linspace(0.9, 0.1, 41), query)], encoder=encoder, calibrated=False, kinds=["video"])
+    engine = filled([timed(np.linspace(0.9, 0.1, 17), query)], encoder=encoder, calibrated=False, kinds=["video"])
     (hit,) = engine.query(Query.of_text("a dog", words=False))
     assert spans(hit)[0] == (0, 4)
     assert len(hit.moments) == 5
