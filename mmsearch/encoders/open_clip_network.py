@@ -101,9 +101,10 @@ def encode_text(network: Any, ids: Tensor) -> Tensor:
     x = network.token_embedding(ids).to(dtype) + network.positional_embedding[:tokens].to(dtype)
     x = network.ln_final(network.transformer(x, attn_mask=network.attn_mask[:tokens, :tokens]))
     x = x[:, -1]  # where the end-of-text token is
+    features: Tensor = x
     projection = network.text_projection
     if projection is None:
-        return x
+        return features
     projected: Tensor = projection(x) if callable(projection) else x @ projection
     return projected
 

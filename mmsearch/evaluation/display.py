@@ -63,6 +63,7 @@ def display_of(
         item_title=item_title,
         query_thumbnail=query_picture,
         item_thumbnail=item_picture,
+        item_is_text=texts.__contains__,
         result_text=result_text,
         result_thumbnail=result_picture,
     )

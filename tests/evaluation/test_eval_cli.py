@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import sys
-import threading
 
 import pytest
 
@@ -296,22 +295,27 @@ def test_lines_that_cannot_be_used_are_named(run, media, tmp_path):
     assert "bad.jsonl:2" in err
 
 
-def test_ctrl_c_ends_it_and_what_was_encoded_is_kept(run, media, monkeypatch, tmp_path):
-    slow = FakeEncoder(seconds_per_batch=0.3)
-    monkeypatch.setattr("mmsearch.evaluation.systems.load_encoder", lambda name: slow)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+class Interrupting(FakeEncoder):
+    """Presses Ctrl-C when it is first put to work."""
+
+    def encode(self, tower, prepared):
+        if not self.encoded:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().encode(tower, prepared)
+
+
+def test_ctrl_c_ends_it_and_what_was_encoded_is_kept(run, media, monkeypatch):
+    first, second = Interrupting(), FakeEncoder()
     before = signal.getsignal(signal.SIGINT)
-    timer.start()
-    many = tmp_path / "many"
-    many.mkdir()
-    lines = [json.dumps({"text": f"red {n}", "relevant": ["media/red.png"]}) for n in range(3000)]
-    (tmp_path / "many.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    code, out, err = run("eval", "many.jsonl", "--gallery", "media", "--model", "fake")
-    timer.join()
+    monkeypatch.setattr("mmsearch.evaluation.systems.load_encoder", lambda name: first)
+    code, out, err = run("eval", "qrels.jsonl", "--gallery", "media", "--model", "fake")
     assert (code, out) == (130, "")
     assert "finishing what is in hand" in err
     assert "what was encoded is kept; the same command goes on from there" in err
     assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setattr("mmsearch.evaluation.systems.load_encoder", lambda name: second)
+    assert run("eval", "qrels.jsonl", "--gallery", "media", "--model", "fake", "-q")[0] == 0
+    assert first.encoded["image"] + second.encoded["image"] == 4
 
 
 # --- one query ---

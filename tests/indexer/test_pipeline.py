@@ -24,7 +24,7 @@ from mmsearch import (
     UsageError,
     WeightsError,
 )
-from mmsearch.engine import _Turn
+from mmsearch.sharing import Turn
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -578,7 +578,7 @@ def test_queries_are_answered_while_an_index_run_goes_on(tmp_path, media, make):
 
 
 def test_who_waits_for_the_encoder_gets_it_before_the_one_who_just_had_it():
-    turn, waiting, got, rounds = _Turn(), threading.Event(), threading.Event(), 0
+    turn, waiting, got, rounds = Turn(), threading.Event(), threading.Event(), 0
 
     def wait():
         waiting.set()

@@ -280,6 +280,7 @@ def _shown_item(
     text = None if item.rank is None else report.display.result_text(failure.query, item.id)
     return {
         "title": name,
+        "words": report.display.item_is_text(item.id),
         "letter": name.rpartition(".")[2][:4] if "." in name else name[:1],
         "picture": items.uri((failure.query, item.id)),
         "rank": f"{item.rank:,}." if item.rank is not None else f"not in first {depth:,}" if depth else "not found",

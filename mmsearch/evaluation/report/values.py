@@ -36,6 +36,10 @@ def _no_text(query: str, item: str) -> str | None:
     return None
 
 
+def _is_no_text(id: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Accepts:
     """What happens at the threshold that the product uses: whether the best result is called a match.
@@ -75,6 +79,7 @@ class Display:
         query_thumbnail: A query's id to a picture of it, for queries that are pictures: the bytes of an image file
             or the path of one; None for none. Large pictures are made small; one that cannot be read is left out.
         item_thumbnail: The same for items.
+        item_is_text: Whether an item is a text, whose title is its words, rather than a file with a name.
         result_text: A query's and an item's id to what is written beside that result, such as its confidence; None for
             its score in the run.
         result_thumbnail: A query's and an item's id to a picture of the item as that query found it, such as the frame
@@ -85,6 +90,7 @@ class Display:
     item_title: Callable[[str], str] = _as_it_is
     query_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
     item_thumbnail: Callable[[str], bytes | Path | None] = _no_picture
+    item_is_text: Callable[[str], bool] = _is_no_text
     result_text: Callable[[str, str], str | None] = _no_text
     result_thumbnail: Callable[[str, str], bytes | Path | None] | None = None
 
