@@ -25,6 +25,7 @@ from mmsearch.bridge.trial import BridgeReport
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
+from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.literal import find_literally
 from mmsearch.places import default_library, expanded, spellings
@@ -342,7 +343,8 @@ class Engine:
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         own = frozenset(content for content in held if content) if hidden else frozenset()
         words = find_literally(self._library.store, generation_id, query, wanted)
-        return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
+        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
+            return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
 
     def _read(self, term: Term, bridge: Bridge | None) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
