@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,10 @@ from fake_hub import FakeHub
 
 if TYPE_CHECKING:
     from mmsearch import Engine
+
+# A shell's job in the background ignores Ctrl-C, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read when transformers and huggingface_hub are imported, so it is set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
