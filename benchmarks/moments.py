@@ -57,6 +57,7 @@ Floats = NDArray[Any]
 
 FILES = {1: 40, 2: 24, 4: 16, 8: 10, 16: 6, 32: 3}  # by scenes, for 424 scenes
 ASKED_FROM = 20  # the rank of its own item up to which a title is asked for
+MOST_ASKED = 300
 CANVAS = (320, 240)
 FRAMES_PER_SECOND = 5
 CHARACTERS_PER_SECOND = 15
@@ -266,10 +267,17 @@ def ndcg(scores: Floats, grades: Floats, depth: int = 10) -> float:
     return float((grades[order] * discounts[: len(order)]).sum() / (best * discounts[: len(best)]).sum())
 
 
-def whole_files(made: Made) -> dict[str, dict[str, Any]]:
-    """Each pooling's measures."""
+def asked_for(made: Made) -> list[tuple[int, Scene]]:
+    """The scenes whose titles are asked for, with their files: at most `MOST_ASKED`, drawn at random."""
     findable = ranks_of(made.items.queries @ made.items.items.T.astype(float), np.arange(len(made.items))) <= ASKED_FROM
     asked = [(number, scene) for number, some in enumerate(made.scenes) for scene in some if findable[scene.item]]
+    drawn = np.random.default_rng(0).permutation(len(asked))[:MOST_ASKED]
+    return [asked[at] for at in np.sort(drawn)]
+
+
+def whole_files(made: Made) -> dict[str, dict[str, Any]]:
+    """Each pooling's measures."""
+    asked = asked_for(made)
     reciprocal: dict[str, list[float]] = defaultdict(list)
     for number, scene in asked:
         keys, cosines = scored_files(made, plan_of(made, made.items.queries[scene.item]))
@@ -326,34 +334,30 @@ RULES: list[Rule] = [
 
 def spans(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
     """IoU of the best moment of the right file, for each rule of joining neighbours."""
-    findable = ranks_of(made.items.queries @ made.items.items.T.astype(float), np.arange(len(made.items))) <= ASKED_FROM
     ids = {number: content for content, number in made.library.number_of.items()}
     store = made.library.library.store
     shipped = rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE
     overlaps: dict[str, list[float]] = defaultdict(list)
     hits: dict[str, list[bool]] = defaultdict(list)
-    for number, some in enumerate(made.scenes):
-        if len(some) < 2:
+    for number, scene in asked_for(made):
+        if len(made.scenes[number]) < 2:
             continue
         segments = segments_of(store, made.library.generation_id, [ids[number]])
-        for scene in some:
-            if not findable[scene.item]:
-                continue
-            plan = plan_of(made, made.items.queries[scene.item])
-            plans = {True: plan, False: replace(plan, calibrated=False)}
-            found = {
-                calibrated: _candidates(some, [some.score(part) for part in segments], {})[ids[number]]
-                for calibrated, some in plans.items()
-            }
-            for name, level, share, calibrated in RULES:
-                rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = level, share, level
-                _, moment = next(iter(rank._moments(found[calibrated], plans[calibrated])))
-                assert moment.start_seconds is not None
-                assert moment.end_seconds is not None
-                common = min(moment.end_seconds, scene.end) - max(moment.start_seconds, scene.start)
-                union = max(moment.end_seconds, scene.end) - min(moment.start_seconds, scene.start)
-                overlaps[name].append(max(0.0, common) / union)
-                hits[name].append(common > 0)
+        plan = plan_of(made, made.items.queries[scene.item])
+        plans = {True: plan, False: replace(plan, calibrated=False)}
+        found = {
+            calibrated: _candidates(some, [some.score(part) for part in segments], {})[ids[number]]
+            for calibrated, some in plans.items()
+        }
+        for name, level, share, calibrated in RULES:
+            rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = level, share, level
+            _, moment = next(iter(rank._moments(found[calibrated], plans[calibrated])))
+            assert moment.start_seconds is not None
+            assert moment.end_seconds is not None
+            common = min(moment.end_seconds, scene.end) - max(moment.start_seconds, scene.start)
+            union = max(moment.end_seconds, scene.end) - min(moment.start_seconds, scene.start)
+            overlaps[name].append(max(0.0, common) / union)
+            hits[name].append(common > 0)
     rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = shipped
     for name, values in overlaps.items():
         iou, right = np.array(values), np.array(hits[name])

@@ -42,6 +42,8 @@ from indexer.records import NewSegment
 from indexer.types import Vectors
 from mmsearch import Engine, Query
 from mmsearch.held import filter_of
+from mmsearch.readings import Reading
+from mmsearch.terms import Term
 
 FOLDERS = ((0.1, "tenth"), (0.01, "hundredth"), (0.001, "thousandth"))
 
@@ -206,9 +208,16 @@ def main() -> None:
                 "--after 2024": {"after": datetime(2024, 1, 1)},
                 **{f"--in {name} ({share:.1%})": {"within": (f"{ROOT}/{name}",)} for share, name in FOLDERS},
             }
-            vectors = {title: engine._read(Query.of_text(title).terms[0]) for title in asked}
-            read = engine._read
-            engine._read = lambda term: vectors[term.value] if term.value in vectors else read(term)  # type: ignore[method-assign]
+            read, readings = mmsearch.engine.read_term, {}
+
+            def remembered(term: Term, *how: Any) -> Reading:
+                if term.value not in readings:
+                    readings[term.value] = read(term, *how)
+                return readings[term.value]
+
+            mmsearch.engine.read_term = remembered
+            for title in asked:
+                engine.query(title)
             rows = []
             for name, how in filters.items():
                 for words in (True, False):
@@ -228,8 +237,8 @@ def main() -> None:
                 "Milliseconds of a query, besides encoding",
                 [{k: f"{c:.1f}" if isinstance(c, float) else c for k, c in row.items()} for row in rows],
             )
-            engine._read = read  # type: ignore[method-assign]
-            parts.watch(engine, "_read", "encode the text")
+            mmsearch.engine.read_term = read
+            parts.watch(mmsearch.engine, "read_term", "encode the text")
             parts.watch(mmsearch.engine, "filter_of", "read the filter")
             parts.watch(mmsearch.engine, "make_plan", "plan")
             parts.watch(mmsearch.engine, "find_literally", "words (FTS5)")
@@ -256,7 +265,7 @@ def main() -> None:
             wanted = {name: filter_of(library, Query.of_text("x", **how)) for name, how in filters.items() if how}
             tenth = filter_of(library, Query.of_text("x", within=(f"{ROOT}/tenth",)))
             allowed = np.concatenate([admitted(library.store, generation[0], channel, tenth) for channel in counts])  # type: ignore[misc]
-            plain = np.stack([vectors[title]["visual"].vector for title in asked])
+            plain = np.stack([readings[title]["visual"].vector for title in asked])
             others = alternatives(library, generation[0], plain, asked, allowed)
             show(
                 "Alternatives: milliseconds",
