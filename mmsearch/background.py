@@ -30,7 +30,7 @@ from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from indexer.vectors import lengths, unit, usable
 from mmsearch.bridge import BridgeCache
-from mmsearch.calibration import Background, Null, centred, fit, hubness, stretch
+from mmsearch.calibration import Background, Hubs, Null, centred, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -56,11 +56,11 @@ def background_source() -> str:
 
 
 class BackgroundCache:
-    """The backgrounds of one library, whose banks stay in memory while they are the same."""
+    """The backgrounds of one library. Banks, and what is worked out from them, stay in memory while they are the same."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        self._hubs: dict[tuple[int, BackgroundRow], Hubs] = {}
         self._least: dict[tuple[int, BackgroundRow], tuple[int, float]] = {}
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
@@ -70,17 +70,20 @@ class BackgroundCache:
     def _read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         store = self._library.store
         rows = read_backgrounds(store, generation_id)
-        banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        kept: dict[tuple[int, BackgroundRow], Hubs] = {}
         found = {}
         for row in rows:
-            bank = self._banks.get((generation_id, row))
-            if bank is None:
+            hubs = self._hubs.get((generation_id, row))
+            if hubs is None:
                 bank = read_queries(store, generation_id, row.modality, row.channel)
-            banks[generation_id, row] = bank
+                hubs = Hubs(bank, stretched=_is_stretched(row))
+            kept[generation_id, row] = hubs
             now = store.position(generation_id, row.channel)
-            null = replace(_null(row).among(now.vectors), least=self._least_of(generation_id, row, bank, now.last_id))
-            found[str(row.modality), str(row.channel)] = Background(null, bank)
-        self._banks = banks
+            least = self._least_of(generation_id, row, hubs.bank, now.last_id)
+            found[str(row.modality), str(row.channel)] = Background(
+                replace(_null(row).among(now.vectors), least=least), hubs
+            )
+        self._hubs = kept
         return found
 
     def _least_of(self, generation_id: int, row: BackgroundRow, bank: Vectors, last_id: int) -> float:
@@ -89,7 +92,7 @@ class BackgroundCache:
         if last_id > seen:
             least = min(least, _least_after(self._library.index(row.channel), bank, seen, _is_stretched(row)))
             self._least = {(generation_id, row): (last_id, least)} | {
-                other: known for other, known in self._least.items() if other in self._banks
+                other: known for other, known in self._least.items() if other in self._hubs
             }
         return least
 

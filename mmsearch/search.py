@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.ann import Ids
 from indexer.backgrounds import contents_of
@@ -12,6 +14,7 @@ from indexer.filters import Filter
 from indexer.found import files_of, norms_of, segments_of, segments_with
 from indexer.library import Library
 from indexer.names import Channel
+from indexer.types import Vectors
 from mmsearch import fusion
 from mmsearch.calibration import confidence, confidence_of
 from mmsearch.fusion import Scores
@@ -118,7 +121,7 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
             if not ids.shape[1]:
                 continue
             fetched.append(ids[0])
-            ranked.append(plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0])))
+            ranked.append(plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0])))
             if ids.shape[1] == depth:
                 unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
         contents = contents_of(library.store, np.concatenate([*fetched, np.empty(0, np.int64)]))
@@ -129,6 +132,10 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
         if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + 2 * plan.tie):
             return _first(order, best, count, plan), best, unseen
         depth *= 4
+
+
+def _vectors(library: Library, channel: Channel, ids: Ids, at: NDArray[np.intp]) -> Vectors:
+    return library.index(channel).vectors_of(ids[at])
 
 
 def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tuple[list[int], dict[int, float]]:
