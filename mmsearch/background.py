@@ -56,7 +56,7 @@ def background_source() -> str:
 
 
 class BackgroundCache:
-    """The backgrounds of one library. Banks, and what is worked out from them, stay in memory while they are the same."""
+    """The backgrounds of one library. Banks, and what follows from them, stay in memory while they are the same."""
 
     def __init__(self, library: Library) -> None:
         self._library = library

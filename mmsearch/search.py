@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from indexer.ann import Ids
 from indexer.backgrounds import contents_of
 from indexer.filters import Filter
-from indexer.found import files_of, norms_of, segments_of, segments_with
+from indexer.found import StoredSegments, files_of, norms_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel
 from indexer.types import Vectors
@@ -142,7 +142,7 @@ def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tup
     """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those."""
     pool = max(_POOL, 20 * count)
     while True:
-        ids = [np.empty(0, np.int64)]
+        parts: list[Scored] = []
         is_all = True
         for channel, route in plan.routes.items():
             if plan.query.metric == "euclidean":
@@ -150,16 +150,30 @@ def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tup
             else:
                 probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
                 _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
-            ids.append(np.unique(found))
+            parts.append(plan.score(_bare(library, generation_id, channel, np.unique(found), plan)))
             is_all = is_all and found.shape[-1] < pool
-        segments = segments_with(library.store, np.concatenate(ids).tolist())
-        candidates = _candidates(plan, [plan.score(some) for some in segments], {})
+        candidates = _candidates(plan, parts, {})
         if is_all or len(candidates) >= count:
             break
         pool *= 4
     keys = {content: candidate.key for content, candidate in candidates.items()}
     order = sorted(keys, key=lambda content: -keys[content])
     return _first(order, keys, count, plan), keys
+
+
+def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:
+    """Segments with what scores them and no more: fetching their rows would take longer than all the rest."""
+    contents = contents_of(library.store, ids)
+    ids, contents = ids[contents > 0], contents[contents > 0]  # else it was removed meanwhile
+    norms = np.ones(len(ids), np.float32)
+    if plan.query.metric == "euclidean":
+        known, lengths = norms_of(library.store, generation_id, channel)
+        norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
+    spans = np.full((len(ids), 2), np.nan)
+    nothing = (None,) * len(ids)
+    return StoredSegments(
+        channel, ids, contents, library.index(channel).vectors_of(ids), norms, spans, nothing, nothing
+    )
 
 
 def _by_distance(library: Library, generation_id: int, channel: Channel, route: Route, count: int) -> Ids:
