@@ -36,7 +36,11 @@ def map_in_order(function: Callable[[Input], Output], inputs: Iterable[Input]) -
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """A context in which NumPy's matrix products take one thread."""
+    """A context in which NumPy's matrix products take one thread.
+
+    The number is the whole process's. Of threads that are in it at once, threadpoolctl (3.8 and up) lets the first one
+    lower it and put it back, and does nothing for the others.
+    """
     limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
     return limited
 
