@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
 Input = TypeVar("Input")
@@ -35,14 +36,42 @@ def map_in_order(function: Callable[[Input], Output], inputs: Iterable[Input]) -
     return _pool().map(function, inputs)
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
-    """A context in which NumPy's matrix products take one thread.
+class _OneBlasThread:
+    """While anybody is inside, NumPy's matrix products take one thread.
 
-    The number is the whole process's. Of threads that are in it at once, threadpoolctl (3.8 and up) lets the first one
-    lower it and put it back, and does nothing for the others.
+    The number is the whole process's. Where several threads are inside, the first to come lowers it, and the last to
+    go puts it back. threadpoolctl obeys one thread only, and so one of its own does both.
     """
-    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
-    return limited
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limited: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limited = _setter().submit(_blas().limit, limits=1, user_api="blas").result()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _setter().submit(self._limited.restore_original_limits).result()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
+    """A context in which NumPy's matrix products take one thread; several threads may be in it at once."""
+    return _one_blas_thread
+
+
+@lru_cache(maxsize=1)
+def _setter() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mmsearch-blas")
 
 
 @lru_cache(maxsize=1)
