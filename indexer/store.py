@@ -183,6 +183,15 @@ class Store:
         with self.reading() as connection:
             return not connection.execute(query).scalar()
 
+    def has_read_files(self, generation_id: int) -> bool:
+        """Whether any file was encoded for a generation, be it to no vectors at all."""
+        return self.fact(("has read files", generation_id), lambda: self._has_read_files(generation_id))
+
+    def _has_read_files(self, generation_id: int) -> bool:
+        with self.reading() as connection:
+            query = select(Encoding.id).where(Encoding.generation_id == generation_id).limit(1)
+            return connection.execute(query).scalar() is not None
+
     # --- roots ---
 
     def roots(self) -> dict[int, str]:

@@ -128,6 +128,11 @@ class Plan:
         nulls = [chance.null for route in self.routes.values() for chance in route.chance if chance is not None]
         return float(min(((null.mean - null.location) / null.scale for null in nulls), default=0.0))
 
+    @property
+    def unheard(self) -> float:
+        """What ranks a file by meaning that has nothing to compare."""
+        return self.missing if self.is_log_odds else 0.0
+
     def keys(self, route: Route, cosines: Vectors, ids: Ids, vectors: OfRows) -> Scores:
         """What ranks segments of known ids and cosines with the only term: (n,) float64."""
         keys: Scores = self._excess(route.positive, route.chance, cosines[None].astype(np.float64), ids, vectors)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -65,6 +65,7 @@ def search(
         candidates = _candidates(
             plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
         )
+        candidates |= _without_segments(plan, set(contents).difference(*(some.contents for some in segments)), words)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
@@ -99,7 +100,7 @@ def _promising(
     by_words = [
         content
         for content, of in words.items()
-        if of.literal or max(keys.get(content, -np.inf), unseen) + of.evidence >= needed
+        if of.literal or max(keys.get(content, plan.unheard), unseen) + of.evidence >= needed
     ]
     return list(dict.fromkeys([*by_words, *found]))
 
@@ -242,6 +243,15 @@ def _candidates(
             if content in candidates:
                 candidates[content].rows.append((part, row))
     return candidates
+
+
+def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, Words]) -> dict[int, Candidate]:
+    """Contents with nothing that could be compared, which were found by words."""
+    return {
+        content: _with_words(plan, plan.unheard, plan.missing, words[content])
+        for content in contents
+        if content in words
+    }
 
 
 def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[Scores, Scores]:
