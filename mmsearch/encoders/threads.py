@@ -40,7 +40,7 @@ class _OneBlasThread:
     """While anybody is inside, NumPy's matrix products take one thread.
 
     The number is the whole process's. Where several threads are inside, the first to come lowers it, and the last to
-    go puts it back. threadpoolctl obeys one thread only, and so one of its own does both.
+    go puts it back.
     """
 
     def __init__(self) -> None:
@@ -51,14 +51,16 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._limited = _setter().submit(_blas().limit, limits=1, user_api="blas").result()
+                _may_set()
+                self._limited = _blas().limit(limits=1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                _setter().submit(self._limited.restore_original_limits).result()
+                _may_set()
+                self._limited.restore_original_limits()
 
 
 _one_blas_thread = _OneBlasThread()
@@ -69,9 +71,12 @@ def one_blas_thread() -> AbstractContextManager[None]:
     return _one_blas_thread
 
 
-@lru_cache(maxsize=1)
-def _setter() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="mmsearch-blas")
+def _may_set() -> None:
+    """Let this thread set numbers: from version 3.8 on, threadpoolctl obeys the first thread that did, and no other."""
+    from threadpoolctl import OpenBLASController
+
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)
 
 
 @lru_cache(maxsize=1)
