@@ -44,7 +44,7 @@ def status_of(library: Library) -> Status:
         spec=None if generation is None else generation[1],
         counts=count(library.store, generation_id),
         database_bytes=bytes_of(library.path.glob("library.sqlite*")),
-        index_bytes=bytes_of(library.path.glob("index/*.faiss")),
+        index_bytes=bytes_of(library.path.glob("index/*")),
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
         bridge=None if bridge is None else BridgeReport.from_json(bridge),
