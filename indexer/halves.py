@@ -28,9 +28,10 @@ def unit_of(halves: NDArray[Any]) -> Vectors:
 
 
 def scales_of(halves: NDArray[Any]) -> Vectors:
-    """What brings stored vectors, (n, dim) float16, to length 1: (n,) float32, near 1."""
+    """What brings stored vectors, (n, dim) float16, to length 1: (n,) float32, near 1; 0 for what is no number."""
     scales = np.empty(len(halves), np.float32)
     for start in range(0, len(halves), _BLOCK):
         norms = np.linalg.norm(halves[start : start + _BLOCK].astype(np.float32), axis=1)
-        scales[start : start + _BLOCK] = 1 / np.maximum(norms, np.finfo(np.float32).tiny)
+        sound = np.isfinite(norms)
+        scales[start : start + _BLOCK] = sound / np.where(sound, np.maximum(norms, np.finfo(np.float32).tiny), 1)
     return scales

@@ -27,7 +27,7 @@ from indexer.types import Vectors
 _BLOCK_BYTES = 2**20
 _CENTRE_SAMPLE = 64  # vectors for each list to learn from
 _CODE_SAMPLE = 65_536  # vectors to learn codes from, at least
-_SMALL = 1000  # chosen vectors up to which all are compared, whatever is wanted
+_SMALL = 4000  # chosen vectors up to which all are compared, whatever is wanted
 _SHALLOWEST = 8  # candidates are at most one in so many vectors, else all are scanned
 _ROUNDS = 10  # of k-means
 
@@ -92,11 +92,11 @@ class Base:
         """The k best rows of each query among those chosen, of which there must be k: scores and rows, (q, k)."""
         count = len(self.ids) if chosen is None else int(np.count_nonzero(chosen))
         depth = settings.depth(k)
-        if exact or depth * _SHALLOWEST > len(self.ids) or count <= max(_SMALL, 2 * depth):
+        if exact or depth * _SHALLOWEST > len(self.ids) or count <= max(_SMALL, 4 * depth):
             return scan(self.rows, self.scales, queries, k, chosen)
         probes = settings.probes
-        if count * 2 < len(self.ids):  # what is left lies further away, and so in more of the lists
-            probes = self.structure.lists
+        if count * 2 < len(self.ids):  # what is left lies further away, so in more of the lists, and closer together
+            probes, depth = self.structure.lists, 2 * depth
         scores, rows = rescored(self.rows, self.scales, queries, self.candidates(queries, depth, probes, chosen), k)
         lacking = rows[:, -1] < 0
         if lacking.any():  # the lists that were probed hold too few
@@ -183,7 +183,8 @@ class Base:
                 rows[at : at + len(block)], scales[at : at + len(block)] = block, scales_of(block)
                 if number >= have:
                     here = np.arange(at, at + len(block))
-                    index.add_with_ids(_padded(unit_of(block), structure.dim), here)
+                    sound = np.isfinite(block).all(axis=1)
+                    index.add_with_ids(_padded(unit_of(block[sound]), structure.dim), here[sound])
                 at += len(block)
         return cls(structure, ids, rows, scales, index, {})
 
@@ -237,8 +238,8 @@ def _sampled(sources: Sequence[Rows], count: int) -> Vectors:
         alive = np.arange(len(source.ids)) if source.alive is None else np.flatnonzero(source.alive)
         most = min(len(alive), -(-count * len(alive) // max(total, 1)))
         parts.append(source.halves[np.sort(rng.choice(alive, most, replace=False))])
-    vectors = unit_of(np.concatenate(parts))
-    return vectors[np.isfinite(vectors).all(axis=1)]
+    halves = np.concatenate(parts)
+    return unit_of(halves[np.isfinite(halves).all(axis=1)])
 
 
 def _padded(vectors: Vectors, dim: int) -> Vectors:

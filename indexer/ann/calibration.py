@@ -31,6 +31,7 @@ _DEEPEST = 4096  # vectors rescored, at most, for KS
 _HEADROOM = 1.25  # more are rescored than was enough for the queries that were asked
 _STEP = 0.5  # how far a query of one's own kind lies from a vector, in parts of how far vectors lie from their mean
 _BLOCK = 16_384  # rows
+_GROWN = 1.5  # times as many vectors, for which settings are found out again
 _HALF = 0.5  # of what may be missed, so much may be missed for lists that are not probed
 
 
@@ -55,6 +56,11 @@ class Settings:
     queries: int
     vectors: int
     target: float
+
+    def suits(self, vectors: int, asked: Asked, target: float) -> bool:
+        """Whether they are good enough for so many vectors, where there are such queries to choose by."""
+        known = self.asked == "texts" or asked == "own vectors"
+        return known and self.target == target and vectors <= _GROWN * self.vectors
 
     def depth(self, k: int) -> int:
         """How many vectors are rescored for the k best."""
@@ -106,10 +112,12 @@ def best_of(rows: Rows, scales: Vectors, queries: Vectors, k: int) -> np.ndarray
     found = np.empty((len(queries), 0), np.int64)
     for start in range(0, len(rows.ids), _BLOCK):
         here = slice(start, start + _BLOCK)
-        some = queries @ (rows.halves[here].astype(np.float32) * scales[here, None]).T
+        halves, sound = rows.halves[here].astype(np.float32), scales[here] > 0
+        halves[~sound] = 0
+        some = queries @ (halves * scales[here, None]).T
+        some[:, ~sound] = -np.inf
         if rows.alive is not None:
             some[:, ~rows.alive[here]] = -np.inf
-        some[np.isnan(some)] = -np.inf
         best = np.argpartition(-some, min(k, some.shape[1]) - 1, axis=1)[:, :k]
         scores = np.concatenate([scores, np.take_along_axis(some, best, 1)], axis=1)
         found = np.concatenate([found, best + start], axis=1)
@@ -151,8 +159,8 @@ def moved(rows: Rows, count: int) -> Vectors:
     directions. The mean itself is left out: it would move the scores of all vectors by nearly the same.
     """
     rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(len(rows.ids), min(len(rows.ids), 4 * count), replace=False))
-    vectors = unit_of(rows.halves[sample])
+    sample = rng.choice(len(rows.ids), min(len(rows.ids), 4 * count), replace=False)
+    vectors = _sound(rows, sample)
     apart = vectors - vectors.mean(axis=0)
     first, second = apart[rng.integers(0, len(apart), count)], apart[rng.integers(0, len(apart), count)]
     length = np.sqrt((apart**2).sum(axis=1).mean())
@@ -163,10 +171,16 @@ def moved(rows: Rows, count: int) -> Vectors:
 def near(rows: Rows, count: int) -> Vectors:
     """Queries that lie among an index, as a picture lies among pictures: (count, dim) float32 of length 1."""
     rng = np.random.default_rng(1)
-    vectors = unit_of(rows.halves[np.sort(rng.choice(len(rows.ids), min(len(rows.ids), count), replace=False))])
+    vectors = _sound(rows, rng.choice(len(rows.ids), min(len(rows.ids), count), replace=False))
     length = np.sqrt(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean())
     queries = vectors + rng.standard_normal(vectors.shape) * _STEP * length / np.sqrt(vectors.shape[1])
     return _of_length_1(queries)
+
+
+def _sound(rows: Rows, sample: np.ndarray) -> Vectors:
+    """Some of the rows, (n, dim) float32 of length 1, but for those that are no numbers."""
+    halves = rows.halves[np.sort(sample)]
+    return unit_of(halves[np.isfinite(halves).all(axis=1)])
 
 
 def _of_length_1(queries: np.ndarray) -> Vectors:

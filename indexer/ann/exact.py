@@ -18,6 +18,7 @@ MARGIN = 32
 lengths are 1 but for rounding, and we want them as of length 1: orders differ where scores agree to four digits."""
 
 _DEEP = 2048  # results beyond which sorting all scores is cheaper than a heap of the best
+_GATHERED = 16_384  # chosen vectors that are taken out of the others and compared on their own
 _BLOCK = 32_768  # rows that are copied at once
 
 
@@ -157,11 +158,13 @@ def rescored(rows: Halves, scales: Vectors, queries: Vectors, candidates: Ids, k
         gathered = scanner(rows.shape[1])  # FAISS reads half precision four times as fast as NumPy
         some = candidates[at]
         some = np.sort(some[some >= 0])  # in the order of memory
+        if not len(some):
+            return
         fill(gathered, rows.take(some, axis=0))
         own, order = gathered.search(queries[at : at + 1], len(some))
-        order = order[0][order[0] >= 0]  # what is no number is not found
-        some = some[order]
-        own = own[0, : len(order)] * scales[some]
+        sound = (order[0] >= 0) & (scales[some[order[0]]] > 0)  # what is no number is not found
+        some = some[order[0][sound]]
+        own = own[0][sound] * scales[some]
         best = np.lexsort((some, -own))[:k]
         scores[at, : len(best)], found[at, : len(best)] = own[best], some[best]
 
@@ -173,7 +176,7 @@ def scan(rows: Halves, scales: Vectors, queries: Vectors, k: int, chosen: Mask |
     """The k best rows of each query among those chosen, from rows that FAISS does not hold: scores and rows, (q, k)."""
     if k > _DEEP:
         return all_scores(rows, scales, queries, k, chosen)
-    if chosen is not None and np.count_nonzero(chosen) <= _DEEP:
+    if chosen is not None and np.count_nonzero(chosen) <= _GATHERED:
         return rescored(rows, scales, queries, np.tile(np.flatnonzero(chosen), (len(queries), 1)), k)
     parts = []
     scanned = scanner(rows.shape[1])
@@ -191,7 +194,9 @@ def all_scores(rows: Halves, scales: Vectors, queries: Vectors, k: int, chosen: 
     scores = np.empty((len(queries), len(some)), np.float32)
     for start in range(0, len(some), _BLOCK):
         here = some[start : start + _BLOCK]
-        scores[:, start : start + _BLOCK] = (queries @ rows[here].astype(np.float32).T) * scales[here]
-    scores[np.isnan(scores)] = -np.inf
+        sound = scales[here] > 0
+        block = np.where(sound[:, None], rows[here], 0).astype(np.float32)
+        scores[:, start : start + _BLOCK] = np.where(sound, (queries @ block.T) * scales[here], -np.inf)
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(scores, best, 1), some[best]
+    ranked = np.take_along_axis(scores, best, 1)
+    return ranked, np.where(ranked == -np.inf, -1, some[best])

@@ -222,11 +222,7 @@ class VectorIndex:
             return False
         if count - len(base) > policy.tail or base.dead > policy.dead * len(base.ids):
             return False
-        return not self._is_badly_asked(texts)
-
-    def _is_badly_asked(self, texts: bool) -> bool:
-        asked = self._current_settings()
-        return (texts and asked.asked != "texts") or asked.target != self.policy.recall
+        return self._current_settings().suits(len(base), "texts" if texts else "own vectors", policy.recall)
 
     def begin(self, *, texts: bool = False) -> Build | None:
         """What there is to build so that the index suits its vectors; None when it does.
@@ -251,7 +247,7 @@ class VectorIndex:
             wanted, rows = None, (base.snapshot(), *rows)
         else:
             wanted, rows, parts = None, (), ()
-        return Build(base, wanted, rows, parts, self.dim, policy.recall)
+        return Build(base, wanted, rows, parts, self.dim, policy.recall, None if base is None else self._settings)
 
     def adopt(self, built: Built) -> None:
         """Take over what was built, less what was removed meanwhile, and with what came meanwhile as its tail."""
