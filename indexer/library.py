@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,18 @@ from typing import cast
 import numpy as np
 from filelock import FileLock, Timeout
 
-from indexer.ann import Ids, IndexFacts, IndexFileError, Policy, Stamp, VectorIndex, read_stamp, remove_files
+from indexer.ann import (
+    Ids,
+    IndexFacts,
+    IndexFileError,
+    Policy,
+    Stamp,
+    VectorIndex,
+    read_facts,
+    read_stamp,
+    remove_files,
+    sweep,
+)
 from indexer.backgrounds import read_queries
 from indexer.errors import (
     LibraryError,
@@ -36,8 +46,6 @@ _log = logging.getLogger(__name__)
 STORE_NAME = "library.sqlite"
 
 _WORTH_SAVING = 1000  # changed vectors after which a reader writes the index file anew; a writer always does
-
-_LEFT_OVER_SECONDS = 600.0  # a file that is still being saved is younger
 
 
 class Library:
@@ -243,13 +251,10 @@ class Library:
         generation = self.store.generation()
         if generation is None:
             return
-        for left_over in self.path.glob("index/*.tmp"):  # by a process that was killed while it saved
-            with contextlib.suppress(OSError):
-                if time.time() - left_over.stat().st_mtime > _LEFT_OVER_SECONDS:
-                    left_over.unlink()
         for channel in CHANNELS:
             if generation[1].tower_of(channel) is None:
                 continue
+            sweep(self._path_of(generation[0], channel))
             texts = self._texts(generation[0], channel)
             with self._lock:
                 index, _ = self._current(channel)
@@ -264,15 +269,11 @@ class Library:
                     self._try_to_save(index, stamp)
 
     def index_facts(self) -> dict[Channel, IndexFacts]:
-        """How each channel that has vectors is searched."""
+        """How each channel is searched that has an index file with vectors, as the file says."""
         generation = self.store.generation()
-        if generation is None:
-            return {}
-        return {
-            channel: self.index(channel).facts
-            for channel, _ in generation[1].channels
-            if self.store.position(generation[0], channel).vectors
-        }
+        channels = () if generation is None else tuple(channel for channel, _ in generation[1].channels)
+        found = {channel: read_facts(self._path_of(generation[0], channel)) for channel in channels if generation}
+        return {channel: facts for channel, facts in found.items() if facts is not None and facts.vectors}
 
     def forget_index(self, channel: Channel) -> None:
         """Drop a channel's index, in memory and on disk, so that it is built again from the store."""

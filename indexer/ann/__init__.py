@@ -13,9 +13,9 @@ rows.py         which row an id has;  threads.py: how many a search takes
 from __future__ import annotations
 
 from indexer.ann.calibration import Settings
-from indexer.ann.disk import remove_files
+from indexer.ann.disk import IndexFacts, read_facts, remove_files, sweep
 from indexer.ann.files import IndexFileError, Stamp, read_stamp
-from indexer.ann.index import IndexFacts, VectorIndex
+from indexer.ann.index import VectorIndex
 from indexer.ann.policy import Policy
 from indexer.ann.rows import Ids
 
@@ -27,6 +27,8 @@ __all__ = [
     "Settings",
     "Stamp",
     "VectorIndex",
+    "read_facts",
     "read_stamp",
     "remove_files",
+    "sweep",
 ]

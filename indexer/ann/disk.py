@@ -21,7 +21,20 @@ from indexer.ann.exact import Exact
 from indexer.ann.files import INDEX_MAGIC, Hashed, IndexFileError, Stamp, head, opened, read_head, replaced
 from indexer.halves import STORED_DTYPE
 
-_LEFT_OVER_SECONDS = 600.0  # a base that nobody names yet may be about to be named, when it is younger
+_LEFT_OVER_SECONDS = 600.0  # what is younger may still be written, or about to be named
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """How a channel is searched: `structure` is "exact", or what FAISS calls it; `settings` are None when exact.
+
+    `vectors`: how many there are. `scanned`: how many of them are compared with each query.
+    """
+
+    structure: str
+    vectors: int
+    scanned: int
+    settings: Settings | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,15 +45,23 @@ class Content:
     settings: Settings | None
     parts: list[Exact]
 
+    @property
+    def facts(self) -> IndexFacts:
+        """How it is searched."""
+        scanned = sum(len(part) for part in self.parts)
+        if self.base is None:
+            return IndexFacts("exact", scanned, scanned, None)
+        return IndexFacts(self.base.structure.factory, len(self.base) + scanned, scanned, self.settings)
+
 
 def write(path: Path, stamp: Stamp, content: Content) -> None:
     """Write the index file, and before it that of its base if it is new."""
     base, parts = content.base, content.parts
     if base is not None and (base.path is None or base.path.parent != path.parent or not base.path.exists()):
         base.save(path.with_name(f"{path.stem}.{uuid.uuid4().hex}.base"))
-    facts: dict[str, Any] = {"stamp": asdict(stamp), "tail": sum(len(part) for part in parts)}
-    if base is not None and base.path is not None and content.settings is not None:
-        facts |= {"base": base.path.name, "parts": base.facts["parts"], "settings": asdict(content.settings)}
+    facts: dict[str, Any] = {"stamp": asdict(stamp), "index": asdict(content.facts)}
+    if base is not None and base.path is not None:
+        facts |= {"base": base.path.name, "parts": base.facts["parts"]}
     before = _head_of(path) or {}
     with replaced(path) as file:
         file.write(head(INDEX_MAGIC, facts | {"body": {"bytes": 2**62, "xxh3": "0" * 32}}))
@@ -54,9 +75,8 @@ def write(path: Path, stamp: Stamp, content: Content) -> None:
         file.write(head(INDEX_MAGIC, facts | {"body": body.facts()}))
     kept = None if base is None else base.path
     if "base" in before and (kept is None or kept.name != before["base"]):
-        with contextlib.suppress(OSError):  # on Windows, a file that is mapped stays until `_sweep` may remove it
+        with contextlib.suppress(OSError):  # on Windows, a file that is mapped stays until `sweep` may remove it
             path.with_name(before["base"]).unlink()
-    _sweep(path, kept)
 
 
 def read(path: Path, *, whole: bool = False) -> tuple[Content, Stamp]:
@@ -81,7 +101,8 @@ def _read(path: Path, whole: bool) -> tuple[Content, Stamp]:
         data = body.read(facts["body"]["bytes"])
         if body.facts() != facts["body"] or file.read(1):
             raise IndexFileError(f"{path} does not match its checksum")
-        stamp, tail = Stamp(**facts["stamp"]), facts["tail"]
+        stamp, known = Stamp(**facts["stamp"]), _facts(facts)
+        tail = known.scanned
         at = len(data) - tail * stamp.dim * STORED_DTYPE.itemsize
         ids = np.frombuffer(data[:at], "<i8").astype(np.int64)
         dead, own = ids[: len(ids) - tail], ids[len(ids) - tail :]
@@ -96,16 +117,32 @@ def _read(path: Path, whole: bool) -> tuple[Content, Stamp]:
             if base.facts["parts"] != facts["parts"] or base.dim != stamp.dim:
                 raise IndexFileError(f"{base.path} is not what {path} was saved with")
             base.remove(dead)
-            known = facts["settings"]
-            settings = Settings(**known | {name: tuple(known[name]) for name in ("depths", "recalls")})
-            content = Content(base, settings, content.parts)
+            content = Content(base, known.settings, content.parts)
         return content, stamp
+
+
+def read_facts(path: Path) -> IndexFacts | None:
+    """How an index is searched, as its file says; None when it is missing or cannot say."""
+    try:
+        with opened(path) as file:
+            return _facts(read_head(file, INDEX_MAGIC))
+    except IndexFileError:
+        return None
+
+
+def _facts(head: dict[str, Any]) -> IndexFacts:
+    found, settings = head["index"], head["index"]["settings"]
+    if settings is not None:
+        settings = Settings(**settings | {name: tuple(settings[name]) for name in ("depths", "recalls")})
+    return IndexFacts(**found | {"settings": settings})
 
 
 def remove_files(path: Path) -> None:
     """Remove an index file, and those of its bases as far as they let themselves be removed."""
     path.unlink(missing_ok=True)
-    _sweep(path, None, younger=True)
+    for base in names_of(path):
+        with contextlib.suppress(OSError):
+            base.unlink()
 
 
 def _head_of(path: Path) -> dict[str, Any] | None:
@@ -116,9 +153,10 @@ def _head_of(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _sweep(path: Path, keep: Path | None, *, younger: bool = False) -> None:
-    """Remove the bases that an index file does not name, but none that another process may be about to name."""
-    for base in names_of(path):
-        with contextlib.suppress(OSError):
-            if base != keep and (younger or time.time() - base.stat().st_mtime > _LEFT_OVER_SECONDS):
-                base.unlink()
+def sweep(path: Path) -> None:
+    """Remove what killed processes, or two that wrote at once, have left beside an index file."""
+    named = (_head_of(path) or {}).get("base")
+    for left_over in (*names_of(path), *path.parent.glob(f"{path.stem}.*.tmp")):
+        with contextlib.suppress(OSError):  # on Windows, a file that is mapped stays until the next time
+            if left_over.name != named and time.time() - left_over.stat().st_mtime > _LEFT_OVER_SECONDS:
+                left_over.unlink()

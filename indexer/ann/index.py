@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,6 @@ from indexer.halves import STORED_DTYPE, Halves, unit_of
 from indexer.types import Vectors
 
 _FILTERS = 4  # sets of allowed ids that are kept as rows
-
-
-@dataclass(frozen=True, slots=True)
-class IndexFacts:
-    """How a channel is searched: `structure` is "exact", or what FAISS calls it; `settings` are None when exact.
-
-    `vectors`: how many there are. `scanned`: how many of them are compared with each query.
-    """
-
-    structure: str
-    vectors: int
-    scanned: int
-    settings: Settings | None
 
 
 class VectorIndex:
@@ -60,10 +46,9 @@ class VectorIndex:
         return np.concatenate([*own, *(part.ids for part in self._parts), np.empty(0, np.int64)])
 
     @property
-    def facts(self) -> IndexFacts:
+    def facts(self) -> disk.IndexFacts:
         """How it is searched."""
-        structure = "exact" if self._base is None else self._base.structure.factory
-        return IndexFacts(structure, len(self), sum(len(part) for part in self._parts), self._settings)
+        return disk.Content(self._base, self._settings, self._parts).facts
 
     def halves(self, start: int = 0, count: int | None = None) -> Halves:
         """Vectors as they are stored: (n, dim) float16, in the order of `ids`, `count` of them from `start` on."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.ann import IndexFileError, Policy, Settings, Stamp, VectorIndex
+from indexer.ann import IndexFileError, Policy, Settings, Stamp, VectorIndex, sweep
 from indexer.ann.rows import RowsOfIds
 from indexer.ann.threads import MANY
 from indexer.halves import scales_of, unit_of
@@ -529,7 +529,7 @@ def test_killed_at_any_moment_the_files_are_whole(tmp_path):
         assert len(loaded) == 4350
     for left in [*bases(path), *tmp_path.glob("*.tmp")]:
         os.utime(left, (0, 0))
-    loaded.save(path, STAMP)
+    sweep(path)
     assert len(bases(path)) == 1, "what killed processes left behind goes when it is old"
 
 
