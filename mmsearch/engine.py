@@ -195,6 +195,7 @@ class Engine:
             if not report.interrupted:
                 refresh_means(self._library)
                 calibrate(self._library, encoder)
+                self._library.save_indexes()  # large ones are tuned by the texts that it has encoded
             report.unreachable += unreachable
             return report
 

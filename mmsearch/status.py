@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.ann import IndexFacts
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
-from indexer.types import ModelSpec
+from indexer.types import Channel, ModelSpec
 from mmsearch.bridge import gap_of
 from mmsearch.bridge.trial import BridgeReport
 from mmsearch.places import bytes_of
@@ -19,8 +21,8 @@ from mmsearch.places import bytes_of
 class Status:
     """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
 
-    `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one.
+    `indexes`: how each channel is searched, as the index files say. `bridge`: what is known of the bridge between
+    pictures and sounds; None for none. `can_have_bridge`: whether the model is one for which there can be one.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Status:
     index_bytes: int
     troubles: tuple[Trouble, ...]
     faiss: FaissBuild
+    indexes: Mapping[Channel, IndexFacts] = field(default_factory=dict)
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
 
@@ -44,9 +47,10 @@ def status_of(library: Library) -> Status:
         spec=None if generation is None else generation[1],
         counts=count(library.store, generation_id),
         database_bytes=bytes_of(library.path.glob("library.sqlite*")),
-        index_bytes=bytes_of(library.path.glob("index/*.faiss")),
+        index_bytes=bytes_of(library.path.glob("index/*")),
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
+        indexes=library.index_facts(),
         bridge=None if bridge is None else BridgeReport.from_json(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
     )
