@@ -22,7 +22,7 @@ from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
 from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
 from mmsearch.bridge.trial import BridgeReport
-from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
@@ -195,6 +195,7 @@ class Engine:
             if not report.interrupted:
                 refresh_means(self._library)
                 calibrate(self._library, encoder)
+                self._keep_text()
             report.unreachable += unreachable
             return report
 
@@ -348,7 +349,16 @@ class Engine:
 
     def _read(self, term: Term, bridge: Bridge | None) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+        reading = read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+        self._keep_text()
+        return reading
+
+    def _keep_text(self) -> None:
+        """Where text towers had to be loaded, see to it that the next process need not."""
+        keep = getattr(self._encoder, "keep_text", None)
+        if keep is not None:
+            with self._encoding:
+                keep()
 
     def missing_bridge(self, query: Query) -> str | None:
         """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
@@ -373,7 +383,10 @@ class Engine:
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        return status_of(self._library)
+        encoder, spec = self._encoder, self._library.spec
+        if encoder is None and spec is not None:
+            encoder = loaded_if_here(spec.name, spec.precision)
+        return status_of(self._library, encoder)
 
 
 def _is_file(term: Term) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
-from indexer.types import ModelSpec
+from indexer.types import Encoder, ModelSpec
 from mmsearch.bridge import gap_of
 from mmsearch.bridge.trial import BridgeReport
+from mmsearch.encoders.composite import CompositeEncoder
 from mmsearch.places import bytes_of
 
 
@@ -20,7 +22,8 @@ class Status:
     """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
 
     `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one.
+    model is one for which there can be one. `text_troubles`: why the model's text towers, by space, cannot answer
+    without torch; empty when all can, None where that is not known or nothing needs it.
     """
 
     path: Path
@@ -32,10 +35,11 @@ class Status:
     faiss: FaissBuild
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
+    text_troubles: Mapping[str, str] | None = None
 
 
-def status_of(library: Library) -> Status:
-    """Count everything that there is to say of a library."""
+def status_of(library: Library, encoder: Encoder | None = None) -> Status:
+    """Count everything that there is to say of a library, whose model is known if it is on this machine."""
     generation = library.store.generation()
     generation_id = None if generation is None else generation[0]
     bridge = None if generation_id is None else bridge_report(library.store, generation_id)
@@ -49,4 +53,5 @@ def status_of(library: Library) -> Status:
         faiss=faiss_build(),
         bridge=None if bridge is None else BridgeReport.from_json(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
+        text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
     )
