@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +17,10 @@ from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import Encoder, Kind
+from indexer.types import Channel, Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
-from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
-from mmsearch.bridge.trial import BridgeReport
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
@@ -39,6 +38,8 @@ from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
+    from mmsearch.bridge.build import OnProgress
+    from mmsearch.bridge.trial import BridgeReport
     from mmsearch.duplicates import DuplicateGroup
 
 
@@ -172,6 +173,7 @@ class Engine:
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.bridge.build import refresh_means
         from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
@@ -264,6 +266,8 @@ class Engine:
             UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
             LibraryLockedError: another process is writing.
         """
+        from mmsearch.bridge.build import all_or_nothing, build_bridge
+
         with self._library.writing(), all_or_nothing(self._library):
             encoder = Shared(self.encoder, self._encoding)
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
@@ -335,10 +339,13 @@ class Engine:
         backgrounds = self._backgrounds.read(generation_id)
         bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
         bridge = bridge and bridge.calibrated(backgrounds)
+        filled = [
+            channel for channel, _ in spec.channels if self._library.store.position(generation_id, channel).vectors
+        ]
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
             (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
-            or self._read(term, bridge)
+            or self._read(term, bridge, filled)
             for term, content in zip(query.terms, held, strict=True)
         ]
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
@@ -347,9 +354,9 @@ class Engine:
         with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
             return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
 
-    def _read(self, term: Term, bridge: Bridge | None) -> Reading:
+    def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel]) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
-        reading = read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+        reading = read_term(term, encoder, partial(encode_samples, encoder), bridge, filled)
         self._keep_text()
         return reading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
@@ -12,9 +13,11 @@ from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.types import Encoder, ModelSpec
 from mmsearch.bridge import gap_of
-from mmsearch.bridge.trial import BridgeReport
 from mmsearch.encoders.composite import CompositeEncoder
 from mmsearch.places import bytes_of
+
+if TYPE_CHECKING:
+    from mmsearch.bridge.trial import BridgeReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,13 @@ def status_of(library: Library, encoder: Encoder | None = None) -> Status:
         index_bytes=bytes_of(library.path.glob("index/*.faiss")),
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
-        bridge=None if bridge is None else BridgeReport.from_json(bridge),
+        bridge=None if bridge is None else _report(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
         text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
     )
+
+
+def _report(stored: str) -> BridgeReport:
+    from mmsearch.bridge.trial import BridgeReport
+
+    return BridgeReport.from_json(stored)
