@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ class Engine:
         self._backgrounds = BackgroundCache(library)
         self._asked = asked or ModelRequest()
         self._bridges = BridgeCache(library)
+        self._loading: threading.Thread | None = None
         self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
@@ -124,6 +126,8 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the library. The engine cannot be used after this."""
+        if self._loading is not None:
+            self._loading.join()
         self._library.close()
 
     @property
@@ -342,6 +346,7 @@ class Engine:
         filled = [
             channel for channel, _ in spec.channels if self._library.store.position(generation_id, channel).vectors
         ]
+        self._load_ahead(filled)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
             (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
@@ -353,6 +358,18 @@ class Engine:
         words = find_literally(self._library.store, generation_id, query, wanted)
         with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
             return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
+
+    def _load_ahead(self, channels: Sequence[Channel]) -> None:
+        """Load the indexes that a query will ask in a thread of their own, while its words become vectors."""
+
+        def load() -> None:
+            with suppress(Exception):  # the search meets the same, and tells
+                for channel in channels:
+                    self._library.index(channel)
+
+        if self._loading is None:
+            self._loading = threading.Thread(target=load, name="load-indexes", daemon=True)
+            self._loading.start()
 
     def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel]) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
