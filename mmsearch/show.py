@@ -124,6 +124,9 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     spaces = ", ".join(sorted({f"{tower.dim}-d {tower.space}" for tower in spec.towers}))
     precision = f", {spec.precision}" if spec.precision else ""
     yield f"Model     {clean(short_name(spec.name))} ({spaces}{precision})"
+    if found.text_troubles is not None:
+        why = "; ".join(f"{space}: {reason}" for space, reason in found.text_troubles.items())
+        yield f"Queries   in words {f'go through torch ({clean(why)})' if why else 'need no torch'}"
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
     yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
@@ -190,6 +193,7 @@ def status_json(found: Status) -> dict[str, Any]:
         "database_bytes": found.database_bytes,
         "index_bytes": found.index_bytes,
         "precision": None if found.spec is None else found.spec.precision,
+        "text_troubles": found.text_troubles,
         "faiss": {**asdict(found.faiss), "problem": found.faiss.problem},
         **asdict(found.counts),
         "indexes": {channel: asdict(facts) for channel, facts in found.indexes.items()},

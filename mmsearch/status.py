@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.ann import IndexFacts
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
-from indexer.types import Channel, ModelSpec
+from indexer.types import Channel, Encoder, ModelSpec
 from mmsearch.bridge import gap_of
-from mmsearch.bridge.trial import BridgeReport
+from mmsearch.encoders.composite import CompositeEncoder
 from mmsearch.places import bytes_of
+
+if TYPE_CHECKING:
+    from mmsearch.bridge.trial import BridgeReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Status:
 
     `indexes`: how each channel is searched, as the index files say. `bridge`: what is known of the bridge between
     pictures and sounds; None for none. `can_have_bridge`: whether the model is one for which there can be one.
+    `text_troubles`: why the model's text towers, by space, cannot answer without torch; empty when all can, None where
+    that is not known or nothing needs it.
     """
 
     path: Path
@@ -35,10 +41,11 @@ class Status:
     indexes: Mapping[Channel, IndexFacts] = field(default_factory=dict)
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
+    text_troubles: Mapping[str, str] | None = None
 
 
-def status_of(library: Library) -> Status:
-    """Count everything that there is to say of a library."""
+def status_of(library: Library, encoder: Encoder | None = None) -> Status:
+    """Count everything that there is to say of a library, whose model is known if it is on this machine."""
     generation = library.store.generation()
     generation_id = None if generation is None else generation[0]
     bridge = None if generation_id is None else bridge_report(library.store, generation_id)
@@ -51,6 +58,13 @@ def status_of(library: Library) -> Status:
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
         indexes=library.index_facts(),
-        bridge=None if bridge is None else BridgeReport.from_json(bridge),
+        bridge=None if bridge is None else _report(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
+        text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
     )
+
+
+def _report(stored: str) -> BridgeReport:
+    from mmsearch.bridge.trial import BridgeReport
+
+    return BridgeReport.from_json(stored)
