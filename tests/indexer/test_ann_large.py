@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.ann import IndexFileError, Policy, Settings, Stamp, VectorIndex, sweep
+from indexer.ann import IndexFileError, Policy, Settings, Stamp, VectorIndex, gpu, sweep
 from indexer.ann.rows import RowsOfIds
 from indexer.ann.threads import MANY
 from indexer.halves import scales_of, unit_of
@@ -224,6 +224,25 @@ def test_damaged_vectors_hurt_no_others():
         scores, found = small.search(queries[:3], k)
         assert np.isfinite(scores).all()
         assert (found >= 0).all()
+
+
+def test_a_gpu_finds_what_the_processor_does(monkeypatch):
+    """The index of a GPU is stood in for by FAISS's own of the processor: what is tested is what we do around it."""
+    import faiss
+
+    index, ids, vectors, queries = made(FEW)
+    monkeypatch.setattr(gpu, "has_gpu", lambda: True)
+    monkeypatch.setattr(gpu, "_flat", lambda dim, size: faiss.IndexFlatIP(dim))
+    index.remove(ids[:100])
+    scores, found = index.search(queries, 10)
+    want_scores, want = brute_force(queries, ids[100:], vectors[100:], 10)
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_allclose(scores, want_scores, rtol=1e-5)
+    allowed = ids[500:2500]
+    assert np.isin(index.search(queries, 10, allowed=allowed)[1], allowed).all()
+    index, ids, vectors, _ = made(FEW)
+    monkeypatch.setattr(gpu, "_flat", lambda dim, size: None)
+    assert index.search(queries, 10)[1].shape == (100, 10)
 
 
 # --- the policy ---
