@@ -25,6 +25,9 @@ from mmsearch.server.settings import API, ServerSettings
 PAGE = Path(__file__).with_name("page")
 """The page's files, as they come with the package."""
 
+# FastAPI tells what is asked to whatever the environment names (OpenTelemetry). What people look for stays here.
+_NO_TELEMETRY = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+
 _DESCRIPTION = """Find text, pictures, sounds and video moments by meaning, in a library on this machine.
 
 Every error is an object with `error` (a name), `message` (a sentence) and perhaps `hint` (what to do about it).
@@ -57,6 +60,7 @@ def create_app(engine: Engine, settings: ServerSettings | None = None, *, warm_u
         docs_url=None,  # FastAPI's pages for people are loaded from another site
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
         middleware=[Middleware(Guard, settings=settings)],
         generate_unique_id_function=lambda route: route.name,
     )
