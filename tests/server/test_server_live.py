@@ -270,8 +270,8 @@ def test_a_second_request_may_not_be_slow_either(read_engine, serve):
 def test_a_body_that_does_not_come(read_engine, serve):
     live = serve(read_engine, limits=Limits(body_seconds=0.4))
     raw = connected(live)
-    head = b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
-    raw.sendall(head + b'{"terms"')
+    head = b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    raw.sendall(head + b'Content-Length: 50\r\n\r\n{"terms"')
     answer = rest_of(raw)
     assert answer.startswith(b"HTTP/1.1 408")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "too_slow"
