@@ -26,7 +26,7 @@ PAGE = Path(__file__).with_name("page")
 """The page's files, as they come with the package."""
 
 # FastAPI tells what is asked to whatever the environment names (OpenTelemetry). What people look for stays here.
-_NO_TELEMETRY = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+_NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 _DESCRIPTION = """Find text, pictures, sounds and video moments by meaning, in a library on this machine.
 
