@@ -29,8 +29,8 @@ from mmsearch.rank import Answer, Hit, Moment
 
 _INSTRUCTIONS = (
     "Searches a library of files on this computer (pictures, sounds, videos, texts) by meaning. `query` finds files "
-    "and moments in them; `similar` finds what is like one of them; `status` says what the library holds. A result with a "
-    "confidence under 0.5 is only the nearest there is: say so rather than presenting it as a match."
+    "and moments in them; `similar` finds what is like one of them; `status` says what the library holds. A result "
+    "with a confidence under 0.5 is only the nearest there is: say so rather than presenting it as a match."
 )
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 

@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from mmsearch import __version__
 from mmsearch.engine import Engine
-from mmsearch.server import library, media, queries
+from mmsearch.server import library, media, queries, why
 from mmsearch.server.errors import add_handlers
 from mmsearch.server.guard import Guard
 from mmsearch.server.service import Service
@@ -66,7 +66,7 @@ def create_app(engine: Engine, settings: ServerSettings | None = None, *, warm_u
     )
     app.state.service = service
     add_handlers(app)
-    for part in (queries, media, library):
+    for part in (queries, media, library, *((why,) if hasattr(engine, "explain") else ())):
         app.include_router(part.router, prefix=API)
     _secure(app, settings)
     if PAGE.is_dir():
