@@ -212,7 +212,8 @@ def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest
     """Where in one file the answers to a query are, best first."""
     _, path = _place_of(engine, key)
     query = replace(query_of(engine, uploads, request), within=(str(path),), moments=True, confident=False, kinds=())
-    return [MomentModel(**_moment(hit_as_json(hit))) for hit in engine.query(query, fold=False)]
+    found = engine.query(query, fold=False)
+    return [MomentModel(**_moment(hit_as_json(hit))) for hit in found if hit.channel is not None]
 
 
 def answer_of(engine: Engine, request: QueryRequest, found: Answer, seconds: float, advice: str | None) -> AnswerModel:

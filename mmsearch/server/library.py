@@ -59,13 +59,15 @@ async def status(
 
 def _status(service: Service, most: int) -> StatusModel:
     found = service.engine.status()
-    roots = {path: id for id, path in service.engine.library.store.roots().items()}
+    store = service.engine.library.store
+    generation = store.generation()
+    roots = {path: id for id, path in store.roots().items()}
     counts, limits = found.counts, service.settings.limits
     return StatusModel(
         version=__version__,
         library=shown(str(found.path)),
         model=None if found.spec is None else short_name(found.spec.name),
-        empty=not any(counts.segments.values()),
+        empty=generation is None or not store.has_read_files(generation[0]),
         kinds=counts.kinds,
         segments=counts.segments,
         roots=[

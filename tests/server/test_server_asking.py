@@ -279,6 +279,21 @@ def test_names_that_are_not_utf8_are_shown(engine, own, make, tmp_path):
     assert own.get(f"{API}/items/{hit['item']}/media").status_code == 200
 
 
+def test_a_file_found_by_its_name_alone_has_no_score(own, engine, make, tmp_path):
+    make.tones(tmp_path / "media" / "lullaby.wav", [None, None])
+    engine.index(tmp_path / "media")
+    hit = query(own, [{"text": "lullaby"}])["hits"][0]
+    assert (hit["name"], hit["channel"], hit["score"], hit["matched"]) == (
+        "lullaby.wav",
+        None,
+        None,
+        ["lullaby", "name"],
+    )
+    found = own.post(f"{API}/items/{hit['item']}/moments", json={"terms": [{"text": "lullaby"}]})
+    assert found.json()["moments"] == []
+    assert own.get(f"{API}/items/{hit['item']}/thumbnail").status_code == 200
+
+
 def test_a_recording_of_silence_cannot_be_asked_with(own, tmp_path):
     path = tmp_path / "silence.wav"
     with wave.open(str(path), "wb") as file:
