@@ -23,7 +23,9 @@ from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__
 from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
+from mmsearch.commands import mcp as mcp_command
 from mmsearch.commands import models as models_command
+from mmsearch.commands import serve as serve_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.signals import cancelled_by_signals
@@ -174,6 +176,8 @@ def index(
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
 app.command("eval")(eval_command.evaluate)
+app.command()(serve_command.serve)
+app.command()(mcp_command.mcp)
 app.add_typer(models_command.app, name="models")
 
 

@@ -136,6 +136,11 @@ class Engine:
         return self._library.path
 
     @property
+    def library(self) -> Library:
+        """The library itself: its store, for what is asked of it besides queries."""
+        return self._library
+
+    @property
     def encoder(self) -> Encoder:
         """The model, loaded on first use: chosen where the library has none yet, and fetched where it is not here.
 
