@@ -21,6 +21,7 @@ from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__
 from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
+from mmsearch.commands import explain as explain_command
 from mmsearch.commands import models as models_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
@@ -168,6 +169,7 @@ def index(
 
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
+app.command()(explain_command.explain)
 app.command("eval")(eval_command.evaluate)
 app.add_typer(models_command.app, name="models")
 
