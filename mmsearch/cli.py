@@ -23,6 +23,9 @@ from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
 from mmsearch.commands import explain as explain_command
 from mmsearch.commands import models as models_command
+from mmsearch.commands import refine as refine_command
+from mmsearch.commands import summary as summary_command
+from mmsearch.commands import tags as tags_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.signals import cancelled_by_signals
@@ -170,6 +173,9 @@ def index(
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
 app.command()(explain_command.explain)
+app.command()(tags_command.tags)
+app.command()(summary_command.summary)
+app.command()(refine_command.refine)
 app.command("eval")(eval_command.evaluate)
 app.add_typer(models_command.app, name="models")
 
@@ -178,6 +184,9 @@ app.add_typer(models_command.app, name="models")
 def status(
     library: LibraryOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="List every file that failed, not only the first.")] = False,
+    facets: Annotated[
+        bool, typer.Option("--facets", help="Count files by kind, year and folder, and by what they show.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is indexed, and what failed and why."""
@@ -185,10 +194,13 @@ def status(
 
     with open_engine(library, None, create=False) as engine:
         found = engine.status()
+        counted = engine.facets(on_progress=tags_command.reading_labels()) if facets else None
     if as_json:
-        _print_json(show.status_json(found))
+        _print_json(show.status_json(found) | ({} if counted is None else {"facets": counted.to_json()}))
     else:
         _print_lines(show.status(found, all_troubles=failed))
+        if counted is not None:
+            _print_lines(show.facets(counted))
 
 
 @app.command()

@@ -88,7 +88,7 @@ def read_term(term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | Non
         UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
     """
     spec = encoder.spec
-    samples = _samples(term, encoder)
+    samples = samples_of(term, encoder)
     meanings: Meanings = {}
     for modality, parts in samples.items():
         encoded: dict[TowerSpec, tuple[Vectors, float]] = {}
@@ -143,7 +143,7 @@ def check_length(text: str, tower: TowerSpec, encoder: Encoder) -> None:
         )
 
 
-def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
+def samples_of(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
     """What a term gives each modality to read, in pieces of the size that towers take."""
     spec = encoder.spec
     if term.kind == "text" and not term.samples:

@@ -58,11 +58,11 @@ class ImageTower:
         return conse(self._classifier.logits(prepared), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
 
     def heat_maps(self, sample: ImageSample, targets: Vectors) -> HeatMaps:
-        """What each part of a picture adds to its scores with `targets`: Grad-CAM, see `mmsearch.encoders.cam`."""
-        from mmsearch.encoders.cam import grad_cam
+        """What each part of a picture adds to its scores with `targets`: see `mmsearch.encoders.cam`."""
+        from mmsearch.encoders.cam import integrated_grad_cam
 
         feature_map = self._classifier.feature_map(self.prepare(sample.pixels))
-        return HeatMaps(grad_cam(feature_map, self._of_means, targets), "Grad-CAM")
+        return HeatMaps(integrated_grad_cam(feature_map, self._of_means, targets), "integrated Grad-CAM")
 
     def _of_means(self, means: NDArray[np.float32]) -> Vectors:
         """Vectors of pictures by the means of their feature maps: (n, 1280) to (n, 384)."""

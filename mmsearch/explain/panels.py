@@ -170,7 +170,7 @@ def _lane(stretches: Sequence[Stretch], channel: str, canvas: Canvas, until: flo
 
 
 def _heights(stretches: Sequence[Stretch]) -> list[float]:
-    """Scores as heights in [0, 1]: the confidence's square root, so that small ones are seen; else by rank of cosine."""
+    """Scores as heights in [0, 1]: square roots of confidences, so that small ones are seen; else cosines, spread."""
     if all(stretch.confidence is not None for stretch in stretches):
         return [max(0.02, (stretch.confidence or 0.0) ** 0.5) for stretch in stretches]
     cosines = np.array([stretch.cosine for stretch in stretches])
@@ -256,7 +256,7 @@ def terms(why: Explanation, canvas: Canvas) -> Iterator[Image.Image]:
     image, pen = canvas.strip(36 + 30 * len(why.terms))
     label_room, number_room = 340, 150
     room = canvas.inner - label_room - number_room
-    largest = max(max(abs(term.part) for term in why.terms), 1e-9)
+    largest = max([1e-9, *(abs(term.part) for term in why.terms)])
     has_negative = any(term.part < 0 for term in why.terms)
     zero = canvas.margin + label_room + (room / 2 if has_negative else 0)
     reach = room / 2 if has_negative else room

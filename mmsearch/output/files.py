@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from indexer.errors import UsageError
 
@@ -47,11 +48,20 @@ def save_png(image: Image.Image, path: Path, mark: str) -> None:
 
     info = PngInfo()
     info.add_text("Software", mark)
+    replace_file(path, lambda file: image.save(file, "PNG", pnginfo=info))
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill a file that then is at `path`, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     # Beside the file, so that a rename puts it there at once, also over an older one.
-    handle, name = tempfile.mkstemp(prefix=".mmsearch-", suffix=".png", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".mmsearch-", suffix=path.suffix, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            image.save(file, "PNG", pnginfo=info)
+            write(file)
         umask = os.umask(0)  # mkstemp makes files that only their owner may read
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
