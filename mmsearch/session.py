@@ -9,7 +9,7 @@ the query itself, in every channel that they have vectors in (Rocchio, "Relevanc
 each of length 1, with the weights of Salton and Buckley ("Improving retrieval performance by relevance feedback",
 JASIS 1990). The moved query is held against chance as the words that it comes from are, for a shift adds no terms whose
 scores would have to be weighed: on openclipart's keywords that found more than terms of their own
-(benchmarks/refine.py). Its confidences are to be read with care: what is like a liked picture scores high.
+(benchmarks/refine.py). What it scores by chance is not known, though, so a moved answer has no confidences.
 """
 
 from __future__ import annotations
@@ -128,8 +128,10 @@ class Session:
         """
         if len(self._steps) < 2:
             raise UsageError("there is nothing to undo: this is the first query")
-        self._steps.pop()
-        return self._steps[-1].answer
+        before = self._steps[-2]
+        answer = ask(self._engine, before.query, before.liked, before.hidden)  # what was kept of it may be short
+        self._steps = [*self._steps[:-2], replace(before, answer=answer)]
+        return answer
 
     def _changed(
         self, change: Change, query: Query, liked: tuple[Liked, ...], hidden: tuple[str, ...]
@@ -168,11 +170,17 @@ def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence
         ready = engine._prepared(wider)
         given[place] = moved(engine, ready.generation_id, ready.readings[place], liked)
     answer = engine._ask(wider, hidden=False, given=given)
-    if not hidden:
-        return answer
     left_out = set(hidden)
     hits = tuple(hit for hit in answer if hit.path not in left_out)[:k]
+    if liked:
+        return Answer(tuple(map(_unsure, hits)), None)
     return Answer(hits, any(hit.matches_well for hit in hits) if answer.matches_well is not None else None)
+
+
+def _unsure(hit: Hit) -> Hit:
+    """A hit without its confidences."""
+    moments = tuple(replace(moment, confidence=None) for moment in hit.moments)
+    return replace(hit, confidence=None, moments=moments)
 
 
 def moved(engine: Insights, generation_id: int, reading: Reading, liked: Sequence[Liked]) -> Reading:

@@ -7,10 +7,11 @@ is a_n, and the evidence e of words that were found literally,
 - terms that meet in each segment ("sum"): s = e + max over segments of [sum_t w_t/W s_t - sum_n v_n/W max(a_n, 0)];
 - "attention": the same, with softmax weights in place of w_t/W;
 - terms that are put together file by file ("mean"): s = e + sum_t w_t/W max s_t - sum_n v_n/W max(a_n, 0), where each
-  maximum is taken over segments by itself; "concat" adds up cosines in the same way.
+  maximum is taken over segments by itself.
 
 So every part belongs to a term and to a segment, and the parts add up exactly. Ranks ("rrf", "borda") hang on all other
-files, and distances are no sums: there, what confidence is made from is taken apart, which is "mean" or "sum".
+files, bare cosines ("concat") say nothing of chance, and distances are no sums: there, what confidence is made from is
+taken apart, which is "mean" for several terms and "sum" for distances.
 """
 
 from __future__ import annotations
@@ -62,19 +63,17 @@ def account_of(plan: Plan, scored: Sequence[Scored]) -> Account:
     found = Account(best)
     total = sum(plan.weights)
     meets = plan.is_feature_level or plan.query.metric != "cosine"
-    by_cosine = plan.fusion == "concat" and not meets
-    rows = [part.cosines if by_cosine else part.terms for part in scored]
-    missing = 0.0 if by_cosine else plan.missing
-    shares = _attention(plan, scored[best[0]], best[1]) if plan.fusion == "attention" else None
+    meeting = _highest([part.worth for part in scored]) or best
+    shares = _attention(plan, scored[meeting[0]], meeting[1]) if plan.fusion == "attention" else None
     for number, weight in enumerate(plan.weights):
-        place = best if meets else _highest([row[number] for row in rows])
-        value = np.nan if place is None else float(rows[place[0]][number, place[1]])
+        place = meeting if meets else _highest([part.terms[number] for part in scored])
+        value = np.nan if place is None else float(scored[place[0]].terms[number, place[1]])
         share = weight / total if shares is None else shares[number]
-        found.parts.append(0.0 if shares is not None and np.isnan(value) else share * _or(value, missing))
+        found.parts.append(0.0 if shares is not None and np.isnan(value) else share * _or(value, plan.missing))
         found.places.append(None if np.isnan(value) else place)
     for number, weight in enumerate(plan.less):
         above = [part.above[number] for part in scored]
-        place = best if meets else _highest(above)
+        place = meeting if meets else _highest(above)
         value = np.nan if place is None else float(above[place[0]][place[1]])
         found.parts.append(-abs(weight) / total * max(_or(value, 0.0), 0.0))
         found.places.append(None if np.isnan(value) else place)
@@ -83,10 +82,9 @@ def account_of(plan: Plan, scored: Sequence[Scored]) -> Account:
 
 def formula_of(plan: Plan) -> str:
     """How the parts make the score, in a sentence."""
-    unit = "cosines" if plan.fusion == "concat" and not plan.is_feature_level else "scores over chance"
-    unit = unit if plan.calibrated else "cosines"
+    unit = "scores over chance" if plan.calibrated else "cosines"
     if len(plan.weights) == 1:
-        told = f"the term's {unit[:-1] if unit == 'cosines' else 'score over chance'} in the best segment"
+        told = f"the term's {'score over chance' if plan.calibrated else 'cosine'} in the best segment"
     elif plan.fusion == "attention":
         told = f"the terms' {unit} in the best segment, each weighed by how well it agrees (softmax)"
     elif plan.is_feature_level:
@@ -96,8 +94,8 @@ def formula_of(plan: Plan) -> str:
     if plan.less:
         told += ", less what negative terms take off"
     told += ", and the evidence of words found literally" if plan.query.words else ""
-    if plan.is_by_rank:
-        told += f" (this makes the confidence; {plan.fusion} ranks by places among all files)"
+    if not plan.is_feature_level and plan.fusion != "mean" and plan.query.metric == "cosine":
+        told += f" (this makes the confidence; {plan.fusion} ranks)"
     elif plan.query.metric != "cosine":
         told += f" (this makes the confidence; {plan.query.metric} distance ranks)"
     return told

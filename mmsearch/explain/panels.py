@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ COOL = (110, 130, 170)
 _PICTURE_HEIGHT = 360
 _LANE = 46
 _FRAMES = 10
+_MOST_ROWS = 14
 
 
 @dataclass(slots=True)
@@ -194,13 +196,13 @@ def _axis(canvas: Canvas, until: float) -> Image.Image:
 
 def lines(why: Explanation, canvas: Canvas) -> Iterator[Image.Image]:
     """What was said or written, each word on a ground as warm as what it does for the similarity."""
+    highest = max((share.drop for line in why.lines for share in line.words), default=0.0)
     for line in why.lines:
-        yield _line(line, canvas)
+        yield _line(line, canvas, highest)
 
 
-def _line(line: Line, canvas: Canvas) -> Image.Image:
+def _line(line: Line, canvas: Canvas, highest: float) -> Image.Image:
     letters, small = canvas.letters[17], canvas.letters[13]
-    highest = max((share.drop for share in line.words), default=0.0)
     rows = _flow(line, canvas, letters)
     image, pen = canvas.strip(34 + 28 * len(rows) + 14)
     when = "" if line.start_seconds is None else f"  {clock(line.start_seconds)}-{clock(line.end_seconds or 0.0)}"
@@ -220,29 +222,33 @@ def _line(line: Line, canvas: Canvas) -> Image.Image:
 
 def _flow(line: Line, canvas: Canvas, letters: Letters) -> list[list[tuple[float, str, WordShare | None]]]:
     """Words in rows, each with where it begins and its share; at most fourteen rows."""
-    tokens: list[tuple[str, WordShare | None]] = []
-    at = 0
-    for share in line.words:
-        tokens += [(word, None) for word in line.text[at : share.start].split()]
-        tokens += [(word, share) for word in line.text[share.start : share.end].split()]
-        at = share.end
-    tokens += [(word, None) for word in line.text[at:].split()]
     rows: list[list[tuple[float, str, WordShare | None]]] = [[]]
-    x = float(canvas.margin)
-    for number, (word, found) in enumerate(tokens):
-        text = clean(word)
+    x, end = float(canvas.margin), 0
+    for begin, until, share in _tokens(line):
+        text = letters.fitted(clean(line.text[begin:until]), canvas.inner)
         width = letters.width(text)
-        joined = found is None and number > 0 and not any(character.isalnum() for character in text)
-        x = x - 6 if joined else x
+        x += 8 if begin > end else 0
         if x + width > canvas.margin + canvas.inner and rows[-1]:
-            if len(rows) == 14:
+            if len(rows) == _MOST_ROWS:
                 rows[-1].append((x, "…", None))
                 break
             rows.append([])
             x = float(canvas.margin)
-        rows[-1].append((x, letters.fitted(text, canvas.inner), found))
-        x += width + 8
+        rows[-1].append((x, text, share))
+        x, end = x + width, until
     return rows
+
+
+def _tokens(line: Line) -> Iterator[tuple[int, int, WordShare | None]]:
+    """What stands between blanks, cut where a word begins or ends: from, up to, and the word's share."""
+    at = 0
+    shares = [(share.start, share.end, share) for share in line.words]
+    for start, end, share in [*shares, (len(line.text), len(line.text), None)]:
+        for found in re.finditer(r"\S+", line.text[at:start]):
+            yield at + found.start(), at + found.end(), None
+        for found in re.finditer(r"\S+", line.text[start:end]):
+            yield start + found.start(), start + found.end(), share
+        at = end
 
 
 # --- terms ---

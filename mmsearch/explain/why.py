@@ -32,6 +32,7 @@ THE_WORDS = "the words themselves"
 
 _MOST_MAPS = 4  # terms that get a map each
 _MOST_LINES = 3
+_NEAR = 4.0  # a line is shown beside the best moment when it scores this near to it: fifty times less likely
 
 
 def explain_content(
@@ -218,7 +219,11 @@ def _lines(
                 ranked.append((float(of.worth[row]) + (words.evidence if holds and words else 0.0), (number, row)))
     ranked.sort(key=lambda pair: -pair[0])
     lines = []
-    for _, (number, row) in ranked[: 1 if len(ranked) > 1 and ranked[0][0] > ranked[1][0] + 4 else _MOST_LINES]:
+    best = max(float(of.worth.max()) for of in scored)
+    near = [place for worth, place in ranked if worth > best - _NEAR][:_MOST_LINES] or [
+        place for _, place in ranked[:1]
+    ]
+    for number, row in near:
         of = scored[number]
         text = of.segments.texts[row]
         if text and text.strip():
