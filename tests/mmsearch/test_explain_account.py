@@ -42,8 +42,8 @@ def terms_of(parts):
 @pytest.mark.parametrize("terms", TERMS)
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_parts_add_up_to_what_results_say(filled, chance, fusion, terms, calibrated):
-    engine = filled(40, encoder=chance(chance.THREE_SPACES), calibrated=calibrated)
-    query = Query(terms_of(TERMS[terms]), k=8, fusion=fusion)
+    engine = filled(20, encoder=chance(chance.THREE_SPACES), calibrated=calibrated)
+    query = Query(terms_of(TERMS[terms]), k=4, fusion=fusion)
     for hit in engine.query(query):
         why = why_of(engine, query, hit.path)
         assert why.score == pytest.approx(sum(term.part for term in why.terms), abs=1e-9)
