@@ -63,9 +63,9 @@ def test_maps_of_mini_beat_random_parts_on_photographs(mini, photographs, name):
     """Insertion less deletion, of the map and of random ones: by a wide margin, on what mini knows."""
     text, image = mini.spec.towers
     with Image.open(photographs / name) as opened:
-        opened = opened.convert("RGB")
-        opened.thumbnail((280, 280))
-        pixels = np.asarray(opened)
+        picture = opened.convert("RGB")
+    picture.thumbnail((280, 280))
+    pixels = np.asarray(picture)
     (target,) = mini.encode(text, [mini.prepare(text, TextSample(CASES[name]))])
 
     def score(pictures):

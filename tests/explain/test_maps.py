@@ -1,4 +1,4 @@
-"""Heat maps: against what can be worked out by hand, against autograd, and on a network that was taught where to look."""
+"""Heat maps: against what can be worked out by hand, against autograd, and where they lie over a picture."""
 
 import numpy as np
 import pytest
