@@ -336,7 +336,7 @@ class Engine(Insights):
     def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
         """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
         generation = self._library.store.generation()
-        if generation is None or self._library.store.is_empty(generation[0]):
+        if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
             raise EmptyLibraryError(
                 f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"
