@@ -49,7 +49,13 @@ class Liked:
 
     @classmethod
     def of(cls, hit: Hit, *, good: bool) -> Liked:
-        """A hit's best moment."""
+        """A hit's best moment.
+
+        Raises:
+            UsageError: it has nothing to compare, so that nothing can be more or less like it.
+        """
+        if hit.channel is None:
+            raise UsageError(f"{hit.path} was found by its name, and has nothing that others could be like")
         return cls(hit.path, hit.channel, hit.start_seconds, good)
 
 

@@ -116,9 +116,9 @@ def tags_of(
 
 def excess_of(vectors: Vectors, labels: Vectors, chance: Background | None) -> Vectors | None:
     """How far labels lie above chance for the vectors of one file: (n, labels); None without calibration."""
-    if chance is None or not len(chance.bank):
+    if chance is None or not len(chance.hubs.bank):
         return None
-    scores = vectors @ labels.T - hubness(vectors, chance.bank)[:, None]
+    scores = vectors @ labels.T - hubness(vectors, chance.hubs.bank)[:, None]
     drawn = max(1, round(effective(vectors) * len(labels)))
     return np.asarray(chance.null.among(drawn).excess(scores), np.float32)
 

@@ -57,7 +57,8 @@ def lines(why: Explanation) -> Iterator[str]:
 
     unit = "over chance" if why.confidence is not None else "cosine"
     sure = f"{percent(why.confidence)}, " if why.confidence is not None else ""
-    yield f"{path(why.path)}: {sure}score {why.score:+.2f} {unit}, cosine {why.cosine:.3f}"
+    cosine = "" if why.cosine is None else f", cosine {why.cosine:.3f}"
+    yield f"{path(why.path)}: {sure}score {why.score:+.2f} {unit}{cosine}"
     yield f"  The score is {why.formula}."
     if not why.fits_filters:
         yield "  The query's filters leave this file out."
@@ -65,8 +66,8 @@ def lines(why: Explanation) -> Iterator[str]:
         sign = "- " if term.weight < 0 else ""
         where = f" in {term.channel}" if term.channel else ""
         when = "" if term.start_seconds is None else f" at {clock(term.start_seconds)}"
-        cosine = "" if term.cosine is None else f" (cosine {term.cosine:.3f})"
-        yield f"  {term.part:+7.2f}  {100 * term.share:+4.0f} %  {sign}{clean(term.asked)}{where}{when}{cosine}"
+        similarity = "" if term.cosine is None else f" (cosine {term.cosine:.3f})"
+        yield f"  {term.part:+7.2f}  {100 * term.share:+4.0f} %  {sign}{clean(term.asked)}{where}{when}{similarity}"
     timed = [stretch for stretch in why.stretches if stretch.start_seconds is not None]
     if timed:
         yield "Moments, the best first"

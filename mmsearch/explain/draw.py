@@ -42,7 +42,8 @@ def _header(why: Explanation, canvas: Canvas) -> Image.Image:
         big.draw(pen, (WIDTH - MARGIN - room, 48), sure, GOOD if well else QUIET)
     title = clean(" ".join(why.query.split()))
     big.draw(pen, (MARGIN, 48), big.fitted(title, WIDTH - 2 * MARGIN - room - 24), BRIGHT)
-    figures = f"cosine {why.cosine:.3f}" + (f"   score {why.score:+.1f} over chance" if why.confidence else "")
+    figures = "" if why.cosine is None else f"cosine {why.cosine:.3f}"
+    figures += f"   score {why.score:+.1f} over chance" if why.confidence else ""
     figures += "" if why.fits_filters else "   left out by the query's filters"
     small.draw(pen, (WIDTH - MARGIN - small.width(figures), 78), figures, QUIET)
     name = clean(os.path.basename(why.path))

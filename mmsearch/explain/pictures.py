@@ -53,11 +53,11 @@ def target_of(approach: Approach, chance: Background | None, vector: Vectors) ->
         chance: what chance scores for it.
         vector: (dim,) the picture's.
     """
-    if chance is None or chance.null.stretched or not len(chance.bank):
+    if chance is None or chance.null.stretched or not len(chance.hubs.bank):
         return approach.vector
-    nearest = max(1, min(NEIGHBOURS, len(chance.bank) // 2))
-    order = np.argpartition(-(chance.bank @ vector), nearest - 1)[:nearest]
-    return np.asarray(approach.vector - SHARE * chance.bank[order].mean(axis=0), np.float32)
+    nearest = max(1, min(NEIGHBOURS, len(chance.hubs.bank) // 2))
+    order = np.argpartition(-(chance.hubs.bank @ vector), nearest - 1)[:nearest]
+    return np.asarray(approach.vector - SHARE * chance.hubs.bank[order].mean(axis=0), np.float32)
 
 
 def picture_maps(

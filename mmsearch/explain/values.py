@@ -126,7 +126,7 @@ class Explanation:
         score: the sum of all parts: how far the file lies above chance, in log-odds; a cosine where nothing is
             calibrated.
         confidence: of a match; None where nothing is calibrated.
-        cosine: the cosine similarity that results show.
+        cosine: the cosine similarity that results show; None for a file with nothing to compare.
         formula: how the score comes about, in words.
         fits_filters: whether the query's filters let the file through.
         terms: what each term adds.
@@ -142,7 +142,7 @@ class Explanation:
     kind: Kind
     score: float
     confidence: float | None
-    cosine: float
+    cosine: float | None
     formula: str
     fits_filters: bool
     terms: tuple[TermShare, ...]

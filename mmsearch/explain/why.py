@@ -56,6 +56,9 @@ def explain_content(
     file, fits = _file(library, ready, content)
     of_file = segments_of(library.store, ready.generation_id, [content])
     segments = [some for some in of_file if some.channel in ready.plan.routes]
+    words = find_literally(library.store, ready.generation_id, ready.query, ready.wanted).get(content)
+    if not segments and not of_file and words is not None:
+        return _by_name(ready, file, fits, words)
     if not segments:
         here = ", ".join(sorted(some.channel for some in of_file)) or "nothing"
         raise UsageError(
@@ -64,12 +67,7 @@ def explain_content(
         )
     scored = [ready.plan.score(some) for some in segments]
     account = account_of(ready.plan, scored)
-    words = find_literally(library.store, ready.generation_id, ready.query, ready.wanted).get(content)
-    evidence = words.evidence if words is not None else 0.0
-    score = account.total + evidence
-    confidence = confidence_of(score) if ready.plan.calibrated else None
-    if confidence is not None and words is not None and words.literal:
-        confidence = max(confidence, LITERAL)
+    score = account.total + (words.evidence if words is not None else 0.0)
     maps, remarks = _maps(ready, file, scored, account, encoder, turn, method)
     best = account.best
     return Explanation(
@@ -77,7 +75,7 @@ def explain_content(
         path=file.paths[0],
         kind=file.kind,
         score=score,
-        confidence=confidence,
+        confidence=_confidence(ready, score, words),
         cosine=float(scored[best[0]].cosine[best[1]]),
         formula=formula_of(ready.plan),
         fits_filters=fits,
@@ -88,6 +86,42 @@ def explain_content(
         matched=words.matched if words is not None else (),
         remarks=remarks,
     )
+
+
+def _by_name(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Explanation:
+    """A file that has nothing to compare, and was found by its name or title alone."""
+    plan = ready.plan
+    positive = [term for term in ready.query.terms if term.weight > 0]
+    parts = [weight / sum(plan.weights) * plan.missing for weight in plan.weights]
+    sizes = sum(map(abs, [*parts, words.evidence])) or 1.0
+    score = sum(parts) + words.evidence
+    return Explanation(
+        query=ready.query.asked,
+        path=file.paths[0],
+        kind=file.kind,
+        score=score,
+        confidence=_confidence(ready, score, words),
+        cosine=None,
+        formula="what any file scores by chance, and the evidence of words found literally",
+        fits_filters=fits,
+        terms=(
+            *(
+                TermShare(_name(term), term.weight, part, part / sizes)
+                for term, part in zip(positive, parts, strict=True)
+            ),
+            TermShare(THE_WORDS, 1.0, words.evidence, words.evidence / sizes),
+        ),
+        stretches=(),
+        matched=words.matched,
+        remarks=("the model has nothing of this file to compare: it is found by its name and title alone",),
+    )
+
+
+def _confidence(ready: Prepared, score: float, words: Words | None) -> float | None:
+    if not ready.plan.calibrated:
+        return None
+    least = LITERAL if words is not None and words.literal else 0.0
+    return max(confidence_of(score), least)
 
 
 def _file(library: Library, ready: Prepared, content: int) -> tuple[FoundFile, bool]:

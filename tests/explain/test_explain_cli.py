@@ -199,3 +199,18 @@ def test_a_name_that_is_not_unicode_is_drawn_and_told(run, media, make, tmp_path
     code, out, _ = run("explain", "red", odd, "-o", "why.png")
     assert code == 0
     assert "r\\xffd" in out or "r\\udcffd" in out
+
+
+def test_a_file_with_nothing_to_compare_is_explained_by_its_name(engine, media, make):
+    make.tones(media / "moonlight sonata.wav", [None, None])
+    engine.index(media)
+    (hit,) = [hit for hit in engine.query("sonata") if hit.channel is None]
+    why = engine.explain("sonata", hit)
+    assert why.confidence == pytest.approx(hit.confidence)
+    assert why.score == pytest.approx(sum(term.part for term in why.terms))
+    assert (why.cosine, why.stretches, why.maps) == (None, (), ())
+    assert why.terms[-1].part > 0
+    assert why.remarks
+    assert why.picture().height > 104
+    with pytest.raises(UsageError, match="the query reaches nothing of"):
+        engine.explain("cat", hit)

@@ -12,7 +12,7 @@ import pytest
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
 from mmsearch import Engine, cli
-from mmsearch.calibration import Background, Null, confidence, hubness
+from mmsearch.calibration import Background, Hubs, Null, confidence, hubness
 from mmsearch.sidecar import write_sidecar
 from mmsearch.tags import effective, excess_of
 from mmsearch.vocabulary import Vocabulary, everyday, label_vectors
@@ -133,7 +133,7 @@ def test_excess_is_that_of_the_search_for_as_many_draws():
         for rows in (rng.normal(size=(n, 12)).astype(np.float32) for n in (1, 7, 40))
     )
     null = Null(0.3, 0.05, 0.0, -1.0, 1000)
-    found = excess_of(vectors, labels, Background(null, bank))
+    found = excess_of(vectors, labels, Background(null, Hubs(bank)))
     scores = vectors @ labels.T - hubness(vectors, bank)[:, None]
     expected = (scores - (0.3 + 0.05 * np.log(7 / 1000))) / 0.05
     assert found == pytest.approx(expected, abs=1e-3)
