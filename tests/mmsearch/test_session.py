@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from indexer.errors import UsageError
-from indexer.testing import VOCABULARY, FakeEncoder
+from indexer.testing import FakeEncoder
 from mmsearch import Engine, Query, cli
 from mmsearch.history import recall, save
 from mmsearch.refining import LAST, Change, read_changes
