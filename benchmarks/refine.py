@@ -3,8 +3,8 @@
 Drawings of openclipart by `mini`. A query is a keyword that 8 drawings or more have; these are relevant. The first ten
 results are looked at: the first three relevant ones among them are liked, the first three others are not, and all ten
 are then put aside (the residual collection method: Salton and Buckley, JASIS 1990), so that nothing is gained by
-showing again what was seen. Queries with nothing relevant among the first ten cannot give feedback and are left out. Files are
-ranked as the engine ranks them.
+showing again what was seen. Queries with nothing relevant among the first ten cannot give feedback and are left out.
+Files are ranked as the engine ranks them.
 
 "Terms of their own" asks the liked pictures as further terms of the query, each kind held against its own chance, in
 place of moving it.
