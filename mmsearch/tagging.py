@@ -52,6 +52,12 @@ def tags_of_file(
     if k < 1:
         raise UsageError(f"at least one tag must be wanted, got {k}")
     labels = vocabulary_of(vocabulary)
+    if os.path.isdir(file):
+        raise UsageError(
+            f"{os.fspath(file)} is a folder, and tags are of a file; of a library: mmsearch status --facets"
+        )
+    if not os.path.exists(file):
+        raise UsageError(f"there is no file at {os.fspath(file)}")
     term = Term.of_file(file)
     shared = Shared(encoder, turn)
     generation = library.store.generation()

@@ -80,8 +80,8 @@ def account_of(plan: Plan, scored: Sequence[Scored]) -> Account:
     return found
 
 
-def formula_of(plan: Plan) -> str:
-    """How the parts make the score, in a sentence."""
+def formula_of(plan: Plan, *, with_words: bool) -> str:
+    """How the parts make the score, in a sentence; `with_words`: something was found literally."""
     unit = "scores over chance" if plan.calibrated else "cosines"
     if len(plan.weights) == 1:
         told = f"the term's {'score over chance' if plan.calibrated else 'cosine'} in the best segment"
@@ -93,7 +93,7 @@ def formula_of(plan: Plan) -> str:
         told = f"the weighted mean of the terms' {unit}, each in its own best segment"
     if plan.less:
         told += ", less what negative terms take off"
-    told += ", and the evidence of words found literally" if plan.query.words else ""
+    told += ", and the evidence of words found literally" if with_words else ""
     if not plan.is_feature_level and plan.fusion != "mean" and plan.query.metric == "cosine":
         told += f" (this makes the confidence; {plan.fusion} ranks)"
     elif plan.query.metric != "cosine":

@@ -77,11 +77,11 @@ def explain_content(
         score=score,
         confidence=_confidence(ready, score, words),
         cosine=float(scored[best[0]].cosine[best[1]]),
-        formula=formula_of(ready.plan),
+        formula=formula_of(ready.plan, with_words=words is not None),
         fits_filters=fits,
         terms=_terms(ready, scored, account, words),
         stretches=_stretches(ready, scored, account, words),
-        lines=_lines(ready, scored, encoder, turn, words),
+        lines=_lines(ready, file, scored, encoder, turn, words),
         maps=maps,
         matched=words.matched if words is not None else (),
         remarks=remarks,
@@ -242,7 +242,7 @@ def _best_row(of: Scored, term: int) -> int:
 
 
 def _lines(
-    ready: Prepared, scored: Sequence[Scored], encoder: Encoder, turn: Turn, words: Words | None
+    ready: Prepared, file: FoundFile, scored: Sequence[Scored], encoder: Encoder, turn: Turn, words: Words | None
 ) -> tuple[Line, ...]:
     """The best lines of what was said and written, and the one that holds the words literally, word by word."""
     ranked: list[tuple[float, Place]] = []
@@ -254,9 +254,9 @@ def _lines(
     ranked.sort(key=lambda pair: -pair[0])
     lines = []
     best = max(float(of.worth.max()) for of in scored)
-    near = [place for worth, place in ranked if worth > best - _NEAR][:_MOST_LINES] or [
-        place for _, place in ranked[:1]
-    ]
+    near = [place for worth, place in ranked if worth > best - _NEAR][:_MOST_LINES]
+    if not near and file.kind != "video":  # what is said beside a picture that answers is not why
+        near = [place for _, place in ranked[:1]]
     for number, row in near:
         of = scored[number]
         text = of.segments.texts[row]

@@ -193,6 +193,8 @@ def test_an_empty_library_gives_cosines_without_confidence(tmp_path, make):
 def test_what_cannot_be_tagged_is_refused(engine, media, tmp_path):
     with pytest.raises(UsageError, match="there is no file at"):
         engine.tags(tmp_path / "never.png")
+    with pytest.raises(UsageError, match="is a folder, and tags are of a file"):
+        engine.tags(media)
     with pytest.raises(UsageError, match="at least one tag"):
         engine.tags(media / "red.png", k=0)
 
