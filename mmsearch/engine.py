@@ -201,6 +201,7 @@ class Engine:
             if not report.interrupted:
                 refresh_means(self._library)
                 calibrate(self._library, encoder)
+                self._library.save_indexes()  # large ones are tuned by the texts that it has encoded
                 self._keep_text()
             report.unreachable += unreachable
             return report
@@ -331,7 +332,7 @@ class Engine:
     def _ask(self, query: Query, *, hidden: bool, fold: bool = True) -> Answer:
         """Put a query to the library; `hidden` leaves the files out that it asks with."""
         generation = self._library.store.generation()
-        if generation is None or self._library.store.is_empty(generation[0]):
+        if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
             raise EmptyLibraryError(
                 f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer.ann import IndexFacts
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
-from indexer.types import Encoder, ModelSpec
+from indexer.types import Channel, Encoder, ModelSpec
 from mmsearch.bridge import gap_of
 from mmsearch.encoders.composite import CompositeEncoder
 from mmsearch.places import bytes_of
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 class Status:
     """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
 
-    `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one. `text_troubles`: why the model's text towers, by space, cannot answer
-    without torch; empty when all can, None where that is not known or nothing needs it.
+    `indexes`: how each channel is searched, as the index files say. `bridge`: what is known of the bridge between
+    pictures and sounds; None for none. `can_have_bridge`: whether the model is one for which there can be one.
+    `text_troubles`: why the model's text towers, by space, cannot answer without torch; empty when all can, None where
+    that is not known or nothing needs it.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Status:
     index_bytes: int
     troubles: tuple[Trouble, ...]
     faiss: FaissBuild
+    indexes: Mapping[Channel, IndexFacts] = field(default_factory=dict)
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
     text_troubles: Mapping[str, str] | None = None
@@ -51,9 +54,10 @@ def status_of(library: Library, encoder: Encoder | None = None) -> Status:
         spec=None if generation is None else generation[1],
         counts=count(library.store, generation_id),
         database_bytes=bytes_of(library.path.glob("library.sqlite*")),
-        index_bytes=bytes_of(library.path.glob("index/*.faiss")),
+        index_bytes=bytes_of(library.path.glob("index/*")),
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
+        indexes=library.index_facts(),
         bridge=None if bridge is None else _report(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
         text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
