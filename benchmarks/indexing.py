@@ -1,10 +1,10 @@
-"""Indexing, whole processes from a cold start: beside rclip, beside plain decoding, beside the bare tower; and its memory.
+"""Indexing, whole processes from a cold start: beside rclip, plain decoding and the bare tower; and its memory.
 
 usage: python benchmarks/indexing.py [--only images|unchanged|video|audio|memory] [--quick] [--folder DIR] [--venv DIR]
                                      [--json FILE]
 
-Images: JPEGs of 640 x 480 and 12 megapixels, `mmsearch index` and rclip 3.3.0 (a venv of its own) on the same weights of
-ViT-B-32-256, in turns. Memory: the same with 1,000 and 10,000 small files. Unchanged: a second run over 100,000 tiny
+Images: JPEGs of 640 x 480 and 12 megapixels, `mmsearch index` and rclip 3.3.0 (a venv of its own) on the same weights
+of ViT-B-32-256, in turns. Memory: the same with 1,000 and 10,000 small files. Unchanged: a second run over 100,000 tiny
 files with the fake encoder. Video: a minute and more of 1080p H.264 made with PyAV, beside plain decoding of every
 frame. Audio: beside the bare tower of a CLAP of the size of laion/clap-htsat-unfused. Weights are random, because speed
 does not depend on them: no hub is needed. --folder keeps models and media for another run.
