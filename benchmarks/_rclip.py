@@ -1,8 +1,7 @@
-"""rclip 3.3.0 (https://github.com/yurijmikhalevich/rclip) in its own venv, with random weights in place of its own.
+"""rclip 3.3.0 (https://github.com/yurijmikhalevich/rclip) in a venv of its own, with random weights.
 
-rclip fetches its two ONNX files from a hub. Where they lie already (RCLIP_DATADIR), it fetches nothing, and how fast
-it is does not depend on what their weights are: they are made from the same open_clip checkpoint that mmsearch is
-given.
+rclip fetches its two ONNX files from a hub. Where they lie already (RCLIP_DATADIR), it fetches nothing, and how fast it
+is does not depend on what their weights are: they are made from the same open_clip checkpoint that mmsearch is given.
 """
 
 from __future__ import annotations

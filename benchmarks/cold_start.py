@@ -6,8 +6,8 @@ Libraries are filled with random unit vectors straight through the store (a quer
 values) and calibrated, then queried in fresh processes with a warm page cache: with `mini`, with ViT-B-32-256 of
 open_clip, the same with its text tower left to torch, and with rclip 3.3.0, in a venv of its own, on the same weights
 and as many vectors. All take turns, round after round; figures are medians in seconds. Processor time is that of all
-threads, and is what to compare on a busy machine. Weights are random: no hub is needed. The package onnx makes
-rclip's files.
+threads, and is what to compare on a busy machine. Weights are random: no hub is needed. The package onnx makes rclip's
+files.
 """
 
 from __future__ import annotations
