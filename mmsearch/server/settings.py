@@ -23,7 +23,8 @@ class Limits:
 
     `json_bytes`: of a request's JSON. `upload_bytes`: of one file, and `request_bytes` of a request with files.
     `upload_pixels`: to decode of one picture or frame. `upload_seconds`: how long a sound or a video may be.
-    `decode_seconds`: how long decoding one upload may take. `kept_uploads`, `kept_bytes`: uploads that are kept for
+    `decode_seconds`: how long decoding one upload may take. `forms`: requests with files in hand at
+    once, each of which may lie on disk until it is read. `kept_uploads`, `kept_bytes`: uploads that are kept for
     further queries, the oldest go first. `results`: of one query. `query_workers`: queries at work at once, and
     `picture_workers` the same of thumbnails and waveforms; `queue`: how many of each may wait. `answer_seconds`: how
     long any of them may take, with its wait. `connections`: open ones; `requests`: in hand at once; `streams`:
@@ -38,6 +39,7 @@ class Limits:
     upload_pixels: int = 64_000_000
     upload_seconds: float = 3600.0
     decode_seconds: float = 60.0
+    forms: int = 16
     kept_uploads: int = 64
     kept_bytes: int = 256_000_000
     results: int = 5000
