@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,13 +18,11 @@ from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import Encoder, Kind
+from indexer.types import Channel, Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
-from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
-from mmsearch.bridge.trial import BridgeReport
-from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
@@ -41,6 +41,8 @@ from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
+    from mmsearch.bridge.build import OnProgress
+    from mmsearch.bridge.trial import BridgeReport
     from mmsearch.duplicates import DuplicateGroup
 
 
@@ -53,6 +55,7 @@ class Engine(Insights):
         self._backgrounds = BackgroundCache(library)
         self._asked = asked or ModelRequest()
         self._bridges = BridgeCache(library)
+        self._loading: threading.Thread | None = None
         self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
@@ -125,12 +128,19 @@ class Engine(Insights):
 
     def close(self) -> None:
         """Let go of the library. The engine cannot be used after this."""
+        if self._loading is not None:
+            self._loading.join()
         self._library.close()
 
     @property
     def path(self) -> Path:
         """The library's folder."""
         return self._library.path
+
+    @property
+    def library(self) -> Library:
+        """The library itself: its store, for what is asked of it besides queries."""
+        return self._library
 
     @property
     def encoder(self) -> Encoder:
@@ -174,6 +184,7 @@ class Engine(Insights):
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.bridge.build import refresh_means
         from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
@@ -197,6 +208,8 @@ class Engine(Insights):
             if not report.interrupted:
                 refresh_means(self._library)
                 calibrate(self._library, encoder)
+                self._library.save_indexes()  # large ones are tuned by the texts that it has encoded
+                self._keep_text()
             report.unreachable += unreachable
             return report
 
@@ -265,6 +278,8 @@ class Engine(Insights):
             UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
             LibraryLockedError: another process is writing.
         """
+        from mmsearch.bridge.build import all_or_nothing, build_bridge
+
         with self._library.writing(), all_or_nothing(self._library):
             encoder = Shared(self.encoder, self._encoding)
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
@@ -349,19 +364,44 @@ class Engine(Insights):
         backgrounds = self._backgrounds.read(generation_id)
         bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
         bridge = bridge and bridge.calibrated(backgrounds)
+        filled = [
+            channel for channel, _ in spec.channels if self._library.store.position(generation_id, channel).vectors
+        ]
+        self._load_ahead(filled)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
             given.get(place)
             or (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
-            or self._read(term, bridge)
+            or self._read(term, bridge, filled)
             for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan)
 
-    def _read(self, term: Term, bridge: Bridge | None) -> Reading:
+    def _load_ahead(self, channels: Sequence[Channel]) -> None:
+        """Load the indexes that a query will ask in a thread of their own, while its words become vectors."""
+
+        def load() -> None:
+            with suppress(Exception):  # the search meets the same, and tells
+                for channel in channels:
+                    self._library.index(channel)
+
+        if self._loading is None:
+            self._loading = threading.Thread(target=load, name="load-indexes", daemon=True)
+            self._loading.start()
+
+    def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel]) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+        reading = read_term(term, encoder, partial(encode_samples, encoder), bridge, filled)
+        self._keep_text()
+        return reading
+
+    def _keep_text(self) -> None:
+        """Where text towers had to be loaded, see to it that the next process need not."""
+        keep = getattr(self._encoder, "keep_text", None)
+        if keep is not None:
+            with self._encoding:
+                keep()
 
     def missing_bridge(self, query: Query) -> str | None:
         """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
@@ -386,7 +426,10 @@ class Engine(Insights):
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        return status_of(self._library)
+        encoder, spec = self._encoder, self._library.spec
+        if encoder is None and spec is not None:
+            encoder = loaded_if_here(spec.name, spec.precision)
+        return status_of(self._library, encoder)
 
 
 def _is_file(term: Term) -> bool:

@@ -40,6 +40,7 @@ def query(
     not_below: query_options.NotBelow = None,
     moments: query_options.Moments = False,
     no_words: query_options.NoWords = False,
+    exact: query_options.Exact = False,
     qrels: query_options.QrelsFile = None,
     as_json: options.JsonOption = False,
     jsonl: options.JsonlOption = False,
@@ -90,6 +91,7 @@ def query(
             not_below=not_below,
             moments=moments,
             words=not no_words,
+            exact=exact,
         )
         judged, quality = None, None
         if qrels is not None:

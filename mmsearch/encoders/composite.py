@@ -111,6 +111,23 @@ class CompositeEncoder:
                 return counter.count_tokens(text)
         return self._document_text.count_tokens(text)
 
+    def keep_text(self) -> None:
+        """Keep the text towers that are loaded, so that another process answers queries without torch: kept_text.py."""
+        for tower in self._query_texts:
+            if hasattr(tower, "keep"):
+                tower.keep()
+
+    def text_troubles(self) -> dict[str, str]:
+        """Why text towers, by space, are not kept for queries."""
+        from mmsearch.encoders.kept_text import why_not_kept
+
+        towers = {tower.spec.space: tower for tower in self._query_texts}
+        found = {
+            space: why_not_kept(tower.fingerprint) if hasattr(tower, "keep") else "this kind of model cannot be"
+            for space, tower in towers.items()
+        }
+        return {space: reason for space, reason in found.items() if reason is not None}
+
     @cached_property
     def _towers(self) -> dict[TowerSpec, Tower]:
         towers = [self._visual, self._sound, self._document_text, *self._query_texts]

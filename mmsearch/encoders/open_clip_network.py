@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -107,6 +107,19 @@ def encode_text(network: Any, ids: Tensor) -> Tensor:
         return features
     projected: Tensor = projection(x) if callable(projection) else x @ projection
     return projected
+
+
+def float32_text(network: Any, prepared: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """The vectors of token ids, (n, dim) float32, computed in float32 on the processor whatever the network does."""
+    import torch
+
+    weight = network.get_parameter("logit_scale")
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        network = copy.deepcopy(network, {id(network.visual): None}).to("cpu", torch.float32)  # the text tower alone
+    with torch.inference_mode():
+        rows = [encode_text(network, torch.from_numpy(ids[: tokens_read(network, ids)])[None])[0] for ids in prepared]
+        vectors: NDArray[np.float32] = torch.stack(rows).numpy()
+    return vectors
 
 
 def brief(error: Exception) -> str:
