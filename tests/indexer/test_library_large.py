@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -236,6 +237,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
                 if ids.shape != (2, 5) or not np.isfinite(scores).all():
                     raise LibraryError(f"{scores} {ids}")
                 library.index("visual").vectors_of(ids[0])
+                time.sleep(0.002)
             except Exception as error:
                 errors.append(error)
                 return
@@ -243,8 +245,8 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
     threads = [threading.Thread(target=search, args=(library,)) for library in (writer, reader)]
     for thread in threads:
         thread.start()
-    for n in range(600, 3000, 600):
-        write(writer, vectors[n : n + 600], first=n)
+    for n in range(600, 3000, 800):
+        write(writer, vectors[n : n + 800], first=n)
         writer.store.remove(1, f"{n}.jpg")
         writer.save_indexes()
     stop.set()
@@ -252,7 +254,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
         thread.join()
     assert errors == []
     kept = np.ones(3000, bool)
-    kept[600:3000:600] = False
+    kept[600:3000:800] = False
     for library in (writer, reader, opened()):
         check(library, vectors[kept], rng)
         assert structure(library) != "exact"
