@@ -27,6 +27,7 @@ KS = (10, 100, 1000)
 """How many results settings are chosen for; what lies between is interpolated."""
 
 _QUERIES = 256
+_STOPGAP = 96  # queries where there are no texts yet
 _DEEPEST = 4096  # vectors rescored, at most, for KS
 _HEADROOM = 1.25  # more are rescored than was enough for the queries that were asked
 _STEP = 0.5  # how far a query of one's own kind lies from a vector, in parts of how far vectors lie from their mean
@@ -81,11 +82,13 @@ def calibrate(base: Base, texts: Vectors | None, target: float) -> Settings:
     Args:
         base: what is searched.
         texts: queries like those to come, (q, dim) float32; None or none at all for queries made from the base.
-        target: the mean recall at 10 and at 100 that is wanted, in (0, 1].
+        target: the mean recall at 10, at 100 and at 1,000 that is wanted, in (0, 1].
     """
-    asked: Asked = "own vectors" if texts is None or not len(texts) else "texts"
-    groups = [moved(base.snapshot(), _QUERIES) if texts is None or not len(texts) else spread(texts, _QUERIES)]
-    groups.append(near(base.snapshot(), _QUERIES // 2))
+    asked: Asked
+    if texts is not None and len(texts):
+        asked, groups = "texts", [spread(texts, _QUERIES), near(base.snapshot(), _QUERIES // 2)]
+    else:  # a stopgap, which is not to take long: texts follow
+        asked, groups = "own vectors", [moved(base.snapshot(), _STOPGAP), near(base.snapshot(), _STOPGAP // 2)]
     queries = np.concatenate(groups)
     bounds = np.cumsum([0, *map(len, groups)])
     truth = best_of(base.snapshot(), base.scales, queries, min(KS[-1], len(base)))
