@@ -216,7 +216,8 @@ class Library:
                 break
         if changed and have is None and os.access(self.path, os.W_OK):
             index.settle(self._texts(generation_id, channel))  # once, for all who come later
-        if changed > _WORTH_SAVING or (changed and have is None):
+        is_latest = now.saved_index == self._tried.get(channel)  # else another process has saved a better one since
+        if (changed > _WORTH_SAVING and is_latest) or (changed and have is None):
             self._try_to_save(index, want)  # a reader may not be allowed to write, and need not
         return self._indexes[channel]
 
@@ -240,6 +241,7 @@ class Library:
             name = uuid.uuid4().hex
             self.store.name_saved_index(stamp.generation_id, _channel(stamp), name)
             index.save(self._file(stamp), replace(stamp, name=name))
+            self._tried[_channel(stamp)] = name
         except (OSError, LibraryError) as error:
             _log.warning("the index %s cannot be saved: %s", self._file(stamp), error)
 

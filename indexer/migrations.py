@@ -128,6 +128,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
             for table in ("segment_words", "title_words", "file_words", "file_parts")
         ),
     ),
+    (  # What people say of results: see indexer/feedback.py.
+        """CREATE TABLE feedback (
+            id INTEGER NOT NULL PRIMARY KEY, query VARCHAR NOT NULL, digest VARCHAR NOT NULL, format VARCHAR NOT NULL,
+            start_seconds FLOAT, end_seconds FLOAT, good BOOLEAN NOT NULL, made_at DATETIME NOT NULL)""",
+        "CREATE INDEX feedback_content ON feedback (digest, format)",
+    ),
 )
 
 

@@ -6,7 +6,7 @@
 A *file* is a name on disk, a *content* is the bytes behind it: copies and moved files share one
 content, so that it is encoded once. An *encoding* is a content as one *generation* (one model) saw
 it; its *segments* hold the vectors. A segment's primary key is its id in the FAISS index, and is
-never used again after the segment is gone.
+never used again after the segment is gone. *Feedback* is what people said of contents, and belongs to no row of them.
 """
 
 from __future__ import annotations
@@ -209,6 +209,26 @@ class Bridge(Base):
     last_id: Mapped[int]
     removals: Mapped[int]
     report: Mapped[str]
+    made_at: Mapped[datetime]
+
+
+class Feedback(Base):
+    """What a person said of a result: see indexer/feedback.py.
+
+    The content is named by its digest and format: a judgement outlives it, for it may come back. `query`: JSON with
+    sorted keys, so that the same query is the same text.
+    """
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index("feedback_content", "digest", "format"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    query: Mapped[str]
+    digest: Mapped[str]
+    format: Mapped[str]
+    start_seconds: Mapped[float | None]
+    end_seconds: Mapped[float | None]
+    good: Mapped[bool]
     made_at: Mapped[datetime]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -27,9 +27,11 @@ from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
+from mmsearch.insights import Insights
 from mmsearch.literal import find_literally
 from mmsearch.places import default_library, expanded, spellings
 from mmsearch.plan import make_plan
+from mmsearch.prepared import Prepared
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from mmsearch.duplicates import DuplicateGroup
 
 
-class Engine:
+class Engine(Insights):
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
     def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
@@ -134,6 +136,11 @@ class Engine:
     def path(self) -> Path:
         """The library's folder."""
         return self._library.path
+
+    @property
+    def library(self) -> Library:
+        """The library itself: its store, for what is asked of it besides queries."""
+        return self._library
 
     @property
     def encoder(self) -> Encoder:
@@ -329,8 +336,20 @@ class Engine:
         """
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
 
-    def _ask(self, query: Query, *, hidden: bool, fold: bool = True) -> Answer:
-        """Put a query to the library; `hidden` leaves the files out that it asks with."""
+    def _ask(
+        self, query: Query, *, hidden: bool, fold: bool = True, given: Mapping[int, Reading] | None = None
+    ) -> Answer:
+        """Put a query to the library; `hidden` leaves the files out that it asks with. `given`: see `_prepared`."""
+        ready = self._prepared(query, given)
+        own = frozenset(content for content in ready.held if content) if hidden else frozenset()
+        words = find_literally(self._library.store, ready.generation_id, query, ready.wanted)
+        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
+            return search(
+                self._library, ready.generation_id, ready.plan, ready.wanted, words=words, hidden=own, fold=fold
+            )
+
+    def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
+        """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
         generation = self._library.store.generation()
         if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
@@ -340,6 +359,7 @@ class Engine:
                 else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
+        given = given or {}
         wanted = filter_of(self._library, query)
         backgrounds = self._backgrounds.read(generation_id)
         bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
@@ -350,15 +370,13 @@ class Engine:
         self._load_ahead(filled)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
-            (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            given.get(place)
+            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
             or self._read(term, bridge, filled)
-            for term, content in zip(query.terms, held, strict=True)
+            for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
-        own = frozenset(content for content in held if content) if hidden else frozenset()
-        words = find_literally(self._library.store, generation_id, query, wanted)
-        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
-            return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
+        return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan)
 
     def _load_ahead(self, channels: Sequence[Channel]) -> None:
         """Load the indexes that a query will ask in a thread of their own, while its words become vectors."""

@@ -63,6 +63,23 @@ def parse(text: str, *, base: Path | None = None) -> Query:
     return Query(tuple(_term(piece, base) for piece in pieces), **_read_options(options))
 
 
+def parse_words(text: str) -> Query:
+    """The same from somebody who may not name files of this computer: what looks like a path is words.
+
+    Raises:
+        UsageError: it cannot be read, or has a prefix that says that a file follows.
+    """
+    pieces, options = _pieces(text)
+    for piece in pieces:
+        if piece.prefix not in (None, "text"):
+            raise UsageError(
+                f"files of this computer cannot be named here ({piece.prefix}:...); to look for the words, put them "
+                "in double quotes"
+            )
+    terms = (Term("text", piece.body, piece.sign * piece.weight) for piece in pieces)
+    return Query(tuple(terms), **_read_options(options))
+
+
 def parse_arguments(
     arguments: Sequence[str], *, base: Path | None = None, standard_input: StandardInput | None = None
 ) -> tuple[Term, ...]:

@@ -91,7 +91,7 @@ def read_term(
         UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
     """
     spec = encoder.spec
-    samples = _samples(term, encoder)
+    samples = samples_of(term, encoder)
     meanings: Meanings = {}
     channels = [channel for channel, _ in spec.channels]
     within = [channel for channel in channels if filled is None or channel in filled]
@@ -150,7 +150,7 @@ def check_length(text: str, tower: TowerSpec, encoder: Encoder) -> None:
         )
 
 
-def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
+def samples_of(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
     """What a term gives each modality to read, in pieces of the size that towers take."""
     spec = encoder.spec
     if term.kind == "text" and not term.samples:

@@ -14,6 +14,7 @@ from indexer.verify import VerifyReport
 from mmsearch.bridge.trial import BridgeReport, Direction, Trial
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
+from mmsearch.facets import Facets
 from mmsearch.output.text import clean, clock, many, path
 from mmsearch.status import Status
 from mmsearch.units import amount
@@ -25,6 +26,7 @@ __all__ = [
     "clean",
     "duplicates",
     "duplicates_json",
+    "facets",
     "many",
     "path",
     "progress",
@@ -162,7 +164,7 @@ def _way(facts: IndexFacts) -> str:
         return f"exact, {many(facts.vectors, 'vector')}"
     how, rest = facts.settings, f", and {facts.scanned:,} new ones exactly" if facts.scanned else ""
     return (
-        f"{facts.structure}, {how.probes:,} lists probed, {how.depth(10):,} of {facts.vectors:,} vectors compared in"
+        f"{facts.structure}, {how.lists(10):,} lists probed, {how.depth(10):,} of {facts.vectors:,} vectors compared in"
         f" full{rest}; recall@10 {how.recalls[0]:.3f} on {how.queries} {how.asked}"
     )
 
@@ -200,6 +202,19 @@ def status_json(found: Status) -> dict[str, Any]:
         "troubles": [asdict(trouble) for trouble in found.troubles],
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
     }
+
+
+_MOST_ROWS = 12  # of a facet; JSON has them all
+
+
+def facets(counted: Facets) -> Iterator[str]:
+    """Files by kind, year, folder and tag, the commonest of each."""
+    tables = (("Kinds", counted.kinds), ("Years", counted.years), ("In", counted.folders), ("Shown", counted.tags))
+    for name, table in tables:
+        rows = list(table.items())
+        named = [f"{path(row) if name == 'In' else clean(row)} {count:,}" for row, count in rows[:_MOST_ROWS]]
+        more = [f"and {len(rows) - _MOST_ROWS:,} more"] * (len(rows) > _MOST_ROWS)
+        yield f"{name:<8}  {', '.join([*named, *more]) or 'nothing that stands out from chance'}"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

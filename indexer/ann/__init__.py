@@ -7,7 +7,7 @@ base.py         vectors that are found through codes and rescored: rows, ids, co
 calibration.py  how many lists are probed and how many vectors rescored, to reach a recall
 build.py        building a base while searches go on
 disk.py         index files;  files.py: their heads and checksums
-rows.py         which row an id has;  threads.py: how many a search takes
+rows.py         which row an id has;  threads.py: how many a search takes;  gpu.py: the scan on a GPU
 """
 
 from __future__ import annotations

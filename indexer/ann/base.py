@@ -10,19 +10,23 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from indexer.ann.calibration import Settings
-from indexer.ann.exact import Rows, rescored, scan, selector
+from indexer.ann.exact import MARGIN, Rows, rescored, scan, selector
 from indexer.ann.files import BASE_MAGIC, HEAD_BYTES, Hashed, IndexFileError, head, opened, read_head, replaced
+from indexer.ann.gpu import DEEPEST, OnGpu, on_gpu
 from indexer.ann.policy import Structure
 from indexer.ann.rows import Ids, Mask, RowsOfIds
-from indexer.ann.threads import threads_for
+from indexer.ann.threads import one_thread, threads_for
 from indexer.halves import STORED_DTYPE, Halves, scales_of, unit_of
 from indexer.types import Vectors
+
+FEW_LISTS = 64  # lists up to which all are probed
 
 _BLOCK_BYTES = 2**20
 _CENTRE_SAMPLE = 64  # vectors for each list to learn from
@@ -49,6 +53,8 @@ class Base:
         self.path: Path | None = None
         self._index = index
         self._rows_of = RowsOfIds(ids)
+        self._on_gpu: OnGpu | None = None
+        self._asked_gpu = False
 
     def __len__(self) -> int:
         return len(self.ids) - self.dead
@@ -61,7 +67,7 @@ class Base:
     @property
     def probes_all(self) -> bool:
         """Whether all lists are probed: a few are cheap to."""
-        return self.structure.lists <= 64
+        return self.structure.lists <= FEW_LISTS
 
     def snapshot(self) -> Rows:
         """What counts of it now."""
@@ -94,7 +100,12 @@ class Base:
         depth = settings.depth(k)
         if exact or depth * _SHALLOWEST > len(self.ids) or count <= max(_SMALL, 4 * depth):
             return scan(self.rows, self.scales, queries, k, chosen)
-        probes = settings.probes
+        on_gpu, wide = self._gpu(), k + MARGIN + self.dead
+        if on_gpu is not None and (chosen is None or chosen is self.alive) and wide <= DEEPEST:
+            found = on_gpu.candidates(queries, wide)
+            found = np.where((found >= 0) & self.alive[found], found, -1)
+            return rescored(self.rows, self.scales, queries, found, k)
+        probes = min(settings.lists(k), self.structure.lists)
         if count * 2 < len(self.ids):  # what is left lies further away, so in more of the lists, and closer together
             probes, depth = self.structure.lists, 2 * depth
         scores, rows = rescored(self.rows, self.scales, queries, self.candidates(queries, depth, probes, chosen), k)
@@ -102,6 +113,11 @@ class Base:
         if lacking.any():  # the lists that were probed hold too few
             scores[lacking], rows[lacking] = scan(self.rows, self.scales, queries[lacking], k, chosen)
         return scores, rows
+
+    def _gpu(self) -> OnGpu | None:
+        if not self._asked_gpu:
+            self._on_gpu, self._asked_gpu = on_gpu(self.rows), True
+        return self._on_gpu
 
     def candidates(self, queries: Vectors, depth: int, probes: int, chosen: Mask | None) -> Ids:
         """The rows that look best by their codes, best first: (q, depth) int64, -1 where there are no more."""
@@ -159,8 +175,12 @@ class Base:
         index.cp.niter = index.pq.cp.niter = _ROUNDS
         index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # it warns of them on its own
         index.cp.max_points_per_centroid = _CENTRE_SAMPLE
-        index.train(_padded(_sampled(sources, max(_CODE_SAMPLE, _CENTRE_SAMPLE * structure.lists)), structure.dim))
-        return cls._filled(structure, index, sources, 0, dim)
+        sample = _padded(_sampled(sources, max(_CODE_SAMPLE, _CENTRE_SAMPLE * structure.lists)), structure.dim)
+        # Hundreds of small searches for centres: beside another program, threads that wait for each other took ten
+        # times as long as one alone.
+        with one_thread() if structure.lists <= FEW_LISTS else nullcontext():
+            index.train(sample)
+            return cls._filled(structure, index, sources, 0, dim)
 
     def merged(self, sources: Sequence[Rows]) -> Base:
         """A base of all vectors in `sources`, the first of which is this one, by what was learned for it."""

@@ -17,7 +17,6 @@ MARGIN = 32
 """Vectors that are compared in full beyond those that are wanted. FAISS compares vectors as they are stored, whose
 lengths are 1 but for rounding, and we want them as of length 1: orders differ where scores agree to four digits."""
 
-_DEEP = 2048  # results beyond which sorting all scores is cheaper than a heap of the best
 _GATHERED = 16_384  # chosen vectors that are taken out of the others and compared on their own
 _BLOCK = 32_768  # rows that are copied at once
 
@@ -92,9 +91,7 @@ class Exact:
 
     def search(self, queries: Vectors, k: int, chosen: Mask | None) -> tuple[Vectors, Ids]:
         """The k best rows of each query among those chosen, of which there must be k: scores and rows, (q, k)."""
-        if k > _DEEP:
-            return all_scores(self.rows, self.scales, queries, k, chosen)
-        return rescored(self.rows, self.scales, queries, nearest(self._scanned, queries, k + MARGIN, chosen), k)
+        return best_of_found(*compared(self._scanned, self.scales, queries, k + MARGIN, chosen), k)
 
 
 def scanner(dim: int) -> Any:
@@ -131,14 +128,25 @@ def selector(chosen: Mask | None) -> Any:
     return None if chosen is None else faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
 
 
-def nearest(scanned: Any, queries: Vectors, k: int, chosen: Mask | None) -> Ids:
-    """The k rows nearest to each query: (q, k) int64, -1 where there are no more."""
+def compared(scanned: Any, scales: Vectors, queries: Vectors, k: int, chosen: Mask | None) -> tuple[Vectors, Ids]:
+    """The k rows of a scanner nearest to each query, with their true scores, in FAISS's order: (q, k).
+
+    Where there are fewer, or what is stored is no number, the row is -1 and the score -inf.
+    """
     import faiss
 
     params = None if chosen is None else faiss.SearchParameters(sel=selector(chosen))
     with threads_for(len(queries)):
-        found: Ids = scanned.search(queries, min(k, scanned.ntotal), params=params)[1]
-    return found
+        scores, rows = scanned.search(queries, max(1, min(k, scanned.ntotal)), params=params)
+    scale = scales[rows]
+    sound = (rows >= 0) & (scale > 0)
+    return np.where(sound, scores * np.where(sound, scale, 0), -np.inf), np.where(sound, rows, -1)
+
+
+def best_of_found(scores: Vectors, rows: Ids, k: int) -> tuple[Vectors, Ids]:
+    """The k best of what was found, (q, n): equal scores by row, rising."""
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
 def rescored(rows: Halves, scales: Vectors, queries: Vectors, candidates: Ids, k: int) -> tuple[Vectors, Ids]:
@@ -155,18 +163,15 @@ def rescored(rows: Halves, scales: Vectors, queries: Vectors, candidates: Ids, k
     found = np.full((len(queries), k), -1, np.int64)
 
     def one(at: int) -> None:
-        gathered = scanner(rows.shape[1])  # FAISS reads half precision four times as fast as NumPy
         some = candidates[at]
         some = np.sort(some[some >= 0])  # in the order of memory
         if not len(some):
             return
+        gathered = scanner(rows.shape[1])  # FAISS reads half precision four times as fast as NumPy
         fill(gathered, rows.take(some, axis=0))
-        own, order = gathered.search(queries[at : at + 1], len(some))
-        sound = (order[0] >= 0) & (scales[some[order[0]]] > 0)  # what is no number is not found
-        some = some[order[0][sound]]
-        own = own[0][sound] * scales[some]
-        best = np.lexsort((some, -own))[:k]
-        scores[at, : len(best)], found[at, : len(best)] = own[best], some[best]
+        own, order = compared(gathered, scales[some], queries[at : at + 1], len(some), None)
+        own, order = best_of_found(own, np.where(order < 0, -1, some[order]), k)
+        scores[at, : own.shape[1]], found[at, : own.shape[1]] = own[0], order[0]
 
     each(one, len(queries))
     return scores, found
@@ -174,29 +179,18 @@ def rescored(rows: Halves, scales: Vectors, queries: Vectors, candidates: Ids, k
 
 def scan(rows: Halves, scales: Vectors, queries: Vectors, k: int, chosen: Mask | None) -> tuple[Vectors, Ids]:
     """The k best rows of each query among those chosen, from rows that FAISS does not hold: scores and rows, (q, k)."""
-    if k > _DEEP:
-        return all_scores(rows, scales, queries, k, chosen)
     if chosen is not None and np.count_nonzero(chosen) <= _GATHERED:
         return rescored(rows, scales, queries, np.tile(np.flatnonzero(chosen), (len(queries), 1)), k)
-    parts = []
+    scores = np.empty((len(queries), 0), np.float32)
+    found = np.empty((len(queries), 0), np.int64)
     scanned = scanner(rows.shape[1])
     for start in range(0, len(rows), _BLOCK):
+        here = slice(start, start + _BLOCK)
         scanned.reset()
-        fill(scanned, rows[start : start + _BLOCK])
-        part = nearest(scanned, queries, k + MARGIN, None if chosen is None else chosen[start : start + _BLOCK])
-        parts.append(np.where(part >= 0, part + start, -1))
-    return rescored(rows, scales, queries, np.concatenate(parts, axis=1), k)
-
-
-def all_scores(rows: Halves, scales: Vectors, queries: Vectors, k: int, chosen: Mask | None) -> tuple[Vectors, Ids]:
-    """The same where so many are wanted that all scores are worked out and sorted."""
-    some = np.arange(len(rows)) if chosen is None else np.flatnonzero(chosen)
-    scores = np.empty((len(queries), len(some)), np.float32)
-    for start in range(0, len(some), _BLOCK):
-        here = some[start : start + _BLOCK]
-        sound = scales[here] > 0
-        block = np.where(sound[:, None], rows[here], 0).astype(np.float32)
-        scores[:, start : start + _BLOCK] = np.where(sound, (queries @ block.T) * scales[here], -np.inf)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    ranked = np.take_along_axis(scores, best, 1)
-    return ranked, np.where(ranked == -np.inf, -1, some[best])
+        fill(scanned, rows[here])
+        own, at = compared(scanned, scales[here], queries, k + MARGIN, None if chosen is None else chosen[here])
+        scores = np.concatenate([scores, own], axis=1)
+        found = np.concatenate([found, np.where(at < 0, -1, at + start)], axis=1)
+        if scores.shape[1] > 8 * k + _BLOCK:
+            scores, found = best_of_found(scores, found, k)
+    return best_of_found(scores, found, k)

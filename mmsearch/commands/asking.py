@@ -57,6 +57,7 @@ def query(
 
     Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
     """
+    from mmsearch.history import remember
     from mmsearch.output import OutputSettings, Results
 
     wanted = OutputSettings.chosen(
@@ -101,8 +102,9 @@ def query(
             else:
                 found, quality = ask_judged(engine, judged, asked)
             advice = engine.missing_bridge(asked)
+            remember(engine, asked, found)  # for `mmsearch refine`
     measured = None if quality is None else quality.to_json()
-    _give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
+    give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
     if quality is not None:
         tell_quality(quality, wanted.format)
     if advice:
@@ -150,7 +152,7 @@ def similar(
     kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
     with open_engine(library, None, create=False) as engine:
         found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
-    _give(Results(path, found.hits, found.matches_well), wanted)
+    give(Results(path, found.hits, found.matches_well), wanted)
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
 
 
@@ -184,7 +186,7 @@ def duplicates(
         raise typer.Exit(NOTHING)
 
 
-def _give(results: Results, wanted: OutputSettings) -> None:
+def give(results: Results, wanted: OutputSettings) -> None:
     """Results to standard output, remarks on them to standard error."""
     from mmsearch.output import finish, remark, write
 

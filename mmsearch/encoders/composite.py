@@ -16,7 +16,8 @@ import numpy as np
 
 from indexer.errors import ModelError
 from indexer.names import Channel
-from indexer.types import AudioSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from mmsearch.encoders.heat import ExplainsPictures, HeatMaps
 from mmsearch.encoders.tower import AudioTower, ImageTower, TextTower, Tower, Transcriber
 
 # Pictures are decoded at this size where no tower looks at them.
@@ -91,6 +92,11 @@ class CompositeEncoder:
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
         """Encode what `prepare` gave: (len(prepared), tower.dim) float32, of any length."""
         return self._tower(tower).encode(prepared)
+
+    def heat_maps(self, tower: TowerSpec, sample: ImageSample, targets: Vectors) -> HeatMaps | None:
+        """Where in a picture its scores come from, by its tower if that one knows: see `mmsearch.encoders.heat`."""
+        own = self._tower(tower)
+        return own.heat_maps(sample, targets) if isinstance(own, ExplainsPictures) else None
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import devices
+from mmsearch.encoders.heat import HeatMaps
 from mmsearch.encoders.kept_text import KeptTower, OwnTokens, TokenizerTable, fast_table, keep
 from mmsearch.encoders.open_clip_network import brief, build, cut, encode_text, float32_text, load, tokens_read
 from mmsearch.encoders.open_clip_source import Source
@@ -94,6 +95,20 @@ class OpenClipImageTower:
             self.spec.dim,
         )
         return _checked(vectors, self.spec)
+
+    def heat_maps(self, sample: ImageSample, targets: Vectors) -> HeatMaps | None:
+        """Where in a picture its scores come from: LeGrad, Grad-CAM of a ResNet; None for other networks."""
+        import torch
+
+        from mmsearch.encoders.legrad import heat_of_network
+
+        network, preprocess = self._model.network, self._model.source.preprocess
+        pixels = normalise(self.prepare(sample)[None], preprocess.mean, preprocess.std)
+        found = heat_of_network(
+            network.visual, torch.from_numpy(pixels).to(device=devices.device(), dtype=self._model.dtype), targets
+        )
+        height, width = sample.pixels.shape[:2]
+        return None if found is None else HeatMaps(*found, preprocess.box(height, width))
 
 
 class OpenClipTextTower:

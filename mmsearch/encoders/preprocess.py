@@ -95,6 +95,18 @@ class Preprocess:
             image = _centred(image, height, width, (0, 0, 0))
         return np.array(image)
 
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """What is seen of a picture of this size: left, top, right and bottom, as shares of its width and height.
+
+        What is cut away lies outside of it. What is padded is seen too, so that the box may leave [0, 1].
+        """
+        if self.resize_mode == "squash":
+            return 0.0, 0.0, 1.0, 1.0
+        choose = max if self.resize_mode == "longest" else min
+        ratio = choose(height / self.size[0], width / self.size[1])
+        tall, wide = self.size[0] * ratio / height, self.size[1] * ratio / width  # of what is seen
+        return (1 - wide) / 2, (1 - tall) / 2, (1 + wide) / 2, (1 + tall) / 2
+
     def _fit(self, image: Image.Image, resampling: Image.Resampling, choose: Any) -> Image.Image:
         """open_clip's ResizeKeepRatio: the ratio that `choose` takes of the two sides' is for both."""
         ratio = choose(image.height / self.size[0], image.width / self.size[1])

@@ -134,6 +134,22 @@ def test_a_reader_takes_over_what_a_writer_built_meanwhile(opened, rng):
     check(reader, np.delete(vectors, 7, axis=0), rng)
 
 
+def test_a_reader_leaves_the_file_of_a_writer_alone(opened, rng):
+    """It may have an older base mapped, whose file is gone: to save that again would undo the writer's work."""
+    vectors = unit(rng, 4000)
+    writer, reader = opened(), opened()
+    write(writer, vectors[:1200])
+    writer.save_indexes()
+    check(reader, vectors[:1200], rng)
+    write(writer, vectors[1200:1400], first=1200)
+    writer.save_indexes()
+    write(writer, vectors[1400:], first=1400)
+    files = sorted(writer.path.glob("index/*"))
+    check(reader, vectors, rng)
+    assert sorted(writer.path.glob("index/*")) == files
+    check(opened(), vectors, rng)
+
+
 def test_who_finds_no_index_builds_it_for_all(opened, rng):
     vectors = unit(rng, 1200)
     write(opened(), vectors)
@@ -227,8 +243,8 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
     threads = [threading.Thread(target=search, args=(library,)) for library in (writer, reader)]
     for thread in threads:
         thread.start()
-    for n in range(600, 3000, 300):
-        write(writer, vectors[n : n + 300], first=n)
+    for n in range(600, 3000, 600):
+        write(writer, vectors[n : n + 600], first=n)
         writer.store.remove(1, f"{n}.jpg")
         writer.save_indexes()
     stop.set()
@@ -236,7 +252,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
         thread.join()
     assert errors == []
     kept = np.ones(3000, bool)
-    kept[600:3000:300] = False
+    kept[600:3000:600] = False
     for library in (writer, reader, opened()):
         check(library, vectors[kept], rng)
         assert structure(library) != "exact"

@@ -1,0 +1,33 @@
+"""A library behind HTTP: an API for programs, and a page for people.
+
+    settings.py   how the server is reached, and its bounds      guard.py     who may ask, from where, how much
+    app.py        the application                                protocol.py  connections: how many, how slow
+    service.py    what all requests share                        work.py      threads, and the line before them
+    queries.py    routes that ask;  asking.py: from requests to queries, and back
+    media.py      routes of single items;  opening.py: their files;  ranges.py, pictures.py, uploads.py
+    library.py    routes about the library;  jobs.py: indexing;  reveal.py: the file manager
+    why.py        the route that explains, where the engine can
+    models.py     what goes in and comes out;  errors.py: errors as answers
+    run.py        a server that listens;  page/: the page
+
+Needs the extra `serve`: pip install "mmsearch[serve]".
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmsearch.server.app import create_app
+    from mmsearch.server.settings import Limits, ServerSettings
+
+__all__ = ["Limits", "ServerSettings", "create_app"]
+
+_HOME_OF = {"create_app": "app", "Limits": "settings", "ServerSettings": "settings"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
