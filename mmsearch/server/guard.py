@@ -41,6 +41,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = tuple(
     for name, value in {
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
+        "cache-control": "no-store",  # unless an answer says better
         "x-frame-options": "DENY",
         "cross-origin-resource-policy": "same-origin",
         "cross-origin-opener-policy": "same-origin",

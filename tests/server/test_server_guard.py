@@ -103,6 +103,7 @@ def test_every_answer_has_the_headers_of_a_closed_door(client, item_of):
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert answer.headers["content-security-policy"] == CSP
+    assert client.get(f"{API}/status").headers["cache-control"] == "no-store"
     refused_one = client.get(f"{API}/status", headers={"Host": "evil.example"})
     assert refused_one.headers["content-security-policy"] == CSP
     assert "access-control-allow-origin" not in refused_one.headers
