@@ -75,7 +75,7 @@ class Session:
 
     Args:
         engine: an open engine; the session does not close it.
-        k: how many files an answer has.
+        k: how many files an answer has, until a `Query` says otherwise.
         steps: earlier turns, such as `mmsearch.history` keeps.
     """
 
@@ -111,10 +111,11 @@ class Session:
             EmptyLibraryError: nothing has been indexed yet.
         """
         if isinstance(said, Query):
+            self._k = said.k
             return self._ask(str(said), said, (), ())
         if not self._steps:
             fresh = said.partition(":")[2] if said.lower().startswith(("new:", "search:", "find:")) else said
-            return self._ask(said, replace(Query.parse(fresh), k=self._k), (), ())
+            return self._ask(said, Query.parse(fresh), (), ())
         changes = read_changes(said)
         if any(change.does == "undo" for change in changes):
             if len(changes) > 1:
@@ -135,15 +136,16 @@ class Session:
         if len(self._steps) < 2:
             raise UsageError("there is nothing to undo: this is the first query")
         before = self._steps[-2]
-        answer = ask(self._engine, before.query, before.liked, before.hidden)  # what was kept of it may be short
-        self._steps = [*self._steps[:-2], replace(before, answer=answer)]
+        query = replace(before.query, k=self._k)
+        answer = ask(self._engine, query, before.liked, before.hidden)  # what was kept of it may be short
+        self._steps = [*self._steps[:-2], replace(before, query=query, answer=answer)]
         return answer
 
     def _changed(
         self, change: Change, query: Query, liked: tuple[Liked, ...], hidden: tuple[str, ...]
     ) -> tuple[Query, tuple[Liked, ...], tuple[str, ...]]:
         if change.does == "new":
-            return replace(Query.parse(change.value), k=self._k), (), ()
+            return Query.parse(change.value), (), ()
         if change.does in ("like", "unlike"):
             hits = [self._hit(place) for place in change.places]
             own = {hit.path for hit in hits}
@@ -161,6 +163,7 @@ class Session:
         return found
 
     def _ask(self, said: str, query: Query, liked: tuple[Liked, ...], hidden: tuple[str, ...]) -> Answer:
+        query = replace(query, k=self._k)
         answer = ask(self._engine, query, liked, hidden)
         self._steps = [*self._steps, Step(said, query, liked, hidden, answer)][-_MOST_STEPS:]
         return answer

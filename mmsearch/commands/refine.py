@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,27 +50,25 @@ def refine(
     with open_engine(library, None, create=False) as engine:
         session = recall(engine, k)
         if said:
-            _turn(engine, session, " ".join(said), wanted, k)
+            _turn(engine, session, " ".join(said), wanted)
             if not session.answer:
                 complain("nothing is left; go back with: mmsearch refine undo")
                 raise typer.Exit(NOTHING)
             return
         for line in _lines(session):
             try:
-                _turn(engine, session, line, wanted, k)
+                _turn(engine, session, line, wanted)
             except UsageError as error:  # the conversation goes on
                 complain(str(error))
 
 
-def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings, k: int | None) -> None:
+def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -> None:
     """One turn: ask, keep, show."""
     from mmsearch.commands.asking import give
     from mmsearch.history import save
     from mmsearch.output import Results
 
     answer = session.next(said)
-    if k is not None and len(answer) > k:
-        answer = replace(answer, hits=answer.hits[:k])
     save(engine, session.history)
     complain(f"asked: {session.asked}")
     give(Results(session.asked, answer.hits, answer.matches_well), wanted)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from indexer import likeness
 from indexer.errors import MediaError, UsageError
 from indexer.filters import Filter
 from indexer.found import FoundFile, StoredSegments, files_of, segments_of
@@ -220,10 +221,11 @@ def _maps(
             own = place[1] if place is not None and place[0] == number else _best_row(of, at)
             by_row.setdefault(own, []).append(at)
     maps: list[PictureMap] = []
+    side = max(ready.spec.image_side, likeness.SIDE)  # as an indexing run decodes it
     try:
         for row, terms in by_row.items():
             start, _ = _span(of.segments, row)
-            sample = read_picture(file.paths[0], file.kind, start, ready.spec.image_side)
+            sample = read_picture(file.paths[0], file.kind, start, side)
             reaching = [(_name(positive[at]), route.positive[at], route.chance[at]) for at in terms]
             named = [(name, approach, chance) for name, approach, chance in reaching if approach is not None]
             maps += picture_maps(encoder, turn, tower, sample, named, start_seconds=start, method=method)

@@ -260,3 +260,28 @@ def test_maps_that_are_none_are_refused():
         HeatMaps(np.full((1, 2, 2), np.nan, np.float32), "x")
     with pytest.raises(ValueError, match="shape"):
         HeatMaps(np.zeros((2, 2), np.float32), "x")
+
+
+def test_an_engine_with_an_open_clip_model_explains_by_its_tower(tmp_path, photographs):
+    """The whole way, with a model that cuts the middle out of a picture; and the other way when it is asked for."""
+    import shutil
+
+    from mmsearch import Engine
+
+    folder = TinyOpenClip.save(tmp_path / "model", resize_mode="shortest")
+    (tmp_path / "media").mkdir()
+    shutil.copy(photographs / "rocket.jpg", tmp_path / "media")
+    with Engine.open(tmp_path / "library", model=f"open_clip:{folder}", speech="off") as engine:
+        engine.index(tmp_path / "media")
+        why = engine.explain("a rocket", tmp_path / "media" / "rocket.jpg")
+        (one,) = why.maps
+        assert one.method == "LeGrad"
+        assert one.values.shape == (4, 4)
+        assert one.values.max() == 1.0
+        left, top, right, bottom = one.box
+        assert (top, bottom) == (0.0, 1.0)
+        assert 0.1 < left < right < 0.9
+        assert one.cosine == pytest.approx(why.cosine, abs=0.002)
+        covered = engine.explain("a rocket", tmp_path / "media" / "rocket.jpg", method="occlusion").maps[0]
+        assert (covered.method, covered.values.shape, covered.box) == ("occlusion", (8, 8), (0.0, 0.0, 1.0, 1.0))
+        assert covered.values[:, 0].max() < 0.2  # what is cut away cannot matter but for the mean colour

@@ -243,8 +243,8 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
     threads = [threading.Thread(target=search, args=(library,)) for library in (writer, reader)]
     for thread in threads:
         thread.start()
-    for n in range(600, 3000, 300):
-        write(writer, vectors[n : n + 300], first=n)
+    for n in range(600, 3000, 600):
+        write(writer, vectors[n : n + 600], first=n)
         writer.store.remove(1, f"{n}.jpg")
         writer.save_indexes()
     stop.set()
@@ -252,7 +252,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
         thread.join()
     assert errors == []
     kept = np.ones(3000, bool)
-    kept[600:3000:300] = False
+    kept[600:3000:600] = False
     for library in (writer, reader, opened()):
         check(library, vectors[kept], rng)
         assert structure(library) != "exact"

@@ -261,6 +261,7 @@ def test_the_command_goes_on_from_the_last_query(run, media):
     code, out, _ = run("refine", "only", "videos", "--json")
     assert [hit["kind"] for hit in json.loads(out)["hits"]] == ["video"]
     assert run("refine", "undo", "-k", "2", "--paths")[1].count("\n") == 2
+    assert run("refine", "+ green", "-k", "5", "--paths")[1].count("\n") == 5
     assert run("refine", "more like 77")[0] == 2
     code, _, err = run("refine", "only from 1950")
     assert (code, "nothing is left" in err) == (1, True)

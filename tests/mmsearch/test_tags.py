@@ -14,7 +14,7 @@ from indexer.testing import FakeEncoder
 from mmsearch import Engine, cli
 from mmsearch.calibration import Background, Hubs, Null, confidence, hubness
 from mmsearch.sidecar import write_sidecar
-from mmsearch.tags import effective, excess_of
+from mmsearch.tags import effective, excess_of, tags_of
 from mmsearch.vocabulary import Vocabulary, everyday, label_vectors
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -304,3 +304,31 @@ def test_status_shows_facets(run, media):
 
 def test_confidence_of_a_sure_tag_is_at_least_one_half():
     assert float(confidence(np.array(4.7))) > 0.5 > float(confidence(np.array(4.5)))
+
+
+def test_sounds_are_tagged_in_their_own_space_and_speech_beside_them_does_not_count(filled, chance):
+    """Each channel has labels of its own space: the best of all pairs, by brute force."""
+    from indexer.found import segments_of
+    from indexer.records import NewSegment
+
+    encoder = chance(chance.THREE_SPACES)
+    own = dict(encoder.spec.channels)
+    rng = np.random.default_rng(4)
+
+    def segment(channel, at):
+        vector = rng.normal(size=own[channel].dim)
+        return NewSegment(channel, (vector / np.linalg.norm(vector)).astype(np.float32), 2.0 * at, 2.0 * at + 2)
+
+    segments = [segment("sound", at) for at in range(3)] + [segment("speech", 0)]
+    engine = filled([segments, *([segment("sound", 0)] for _ in range(20))], encoder=encoder)
+    store, (generation, _) = engine._library.store, engine._library.store.generation()
+    vocabulary = Vocabulary.of_lines("rain\na dog\nmusic")
+    backgrounds = engine._backgrounds.read(generation)
+    found = tags_of(segments_of(store, generation, [1]), encoder, backgrounds, vocabulary, 3)
+    labels = label_vectors(vocabulary, encoder, "sound")
+    (stored,) = [some for some in segments_of(store, generation, [1]) if some.channel == "sound"]
+    excess = excess_of(stored.vectors, labels, backgrounds["text", "sound"])
+    expected = {name: float(confidence(excess[:, at].max())) for at, name in enumerate(vocabulary.names)}
+    assert {tag.label: tag.confidence for tag in found} == pytest.approx(expected)
+    assert {tag.channel for tag in found} == {"sound"}
+    assert [tag.confidence for tag in found] == sorted(expected.values(), reverse=True)
