@@ -66,7 +66,7 @@ class ServerSettings:
     None on loopback for nothing.
 
     Raises:
-        UsageError: another host than loopback without a token, or a token that is too short to be one.
+        UsageError: another host than loopback or further names without a token, or a token that is too short.
     """
 
     host: str = LOOPBACK
@@ -82,6 +82,11 @@ class ServerSettings:
                 f"a token has at least {_TOKEN_LENGTH} plain characters, this one has {len(self.token)}; make one "
                 'with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
+        if self.names and self.token is None:
+            raise UsageError(
+                f"who reaches the server by the name {self.names[0]} may be anybody, and could read your files; give a "
+                "token as well (--token, or the variable MMSEARCH_TOKEN)"
+            )
         if not self.is_loopback and self.token is None:
             raise UsageError(
                 f"the host {self.host} can be reached from other machines, and everybody there could read your files; "
@@ -92,6 +97,11 @@ class ServerSettings:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return is_loopback(self.host)
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether whoever asks sits at this machine: nothing stands between it and the rest of the world."""
+        return self.is_loopback and not self.names
 
     @property
     def address(self) -> str:
