@@ -9,7 +9,7 @@ from indexer.types import ImageSample, TextSample
 from mmsearch.encoders.cam import derivatives, integrated_grad_cam
 from mmsearch.encoders.heat import ExplainsPictures, ExplainsTowers, HeatMaps
 from mmsearch.encoders.open_clip import open_clip_towers
-from mmsearch.encoders.preprocess import Preprocess
+from mmsearch.encoders.preprocess import Preprocess, normalise
 from mmsearch.explain.heat_colours import overlay, spread
 from mmsearch.explain.occlusion import occlusion
 
@@ -138,8 +138,6 @@ def test_legrad_is_the_gradient_of_each_layers_attention(tiny):
 
     network = tower._model.network
     visual = network.visual
-    from mmsearch.encoders.preprocess import normalise
-
     preprocess = tower._model.source.preprocess
     x = torch.from_numpy(normalise(tower.prepare(sample)[None], preprocess.mean, preprocess.std))
     expected = np.zeros((2, 16))
@@ -162,6 +160,108 @@ def test_legrad_is_the_gradient_of_each_layers_attention(tiny):
             expected[at] += gradient.clamp(min=0).mean(dim=(0, 1))[1:].numpy() / 2
         tokens = after.detach()
     assert found.values.reshape(2, 16) == pytest.approx(expected, rel=1e-3, abs=1e-7)
+
+
+TIMM = {
+    "ViT": {"timm_model_name": "test_vit", "timm_pool": "avg", "image_size": 160},
+    "SigLIP": {"timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": "none", "image_size": 160},
+    "PE-Core": {
+        "timm_model_name": "vit_pe_core_tiny_patch16_384",
+        "timm_pool": "map",
+        "timm_proj": None,
+        "image_size": 384,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=["ViT", "SigLIP", pytest.param("PE-Core", marks=pytest.mark.slow)])
+def timm_tower(tmp_path_factory, request):
+    changes = {"embed_dim": 64} if request.param == "SigLIP" else {}
+    config = TinyOpenClip.config(custom_text=True, vision_cfg=TIMM[request.param], **changes)
+    return open_clip_towers(str(TinyOpenClip.save(tmp_path_factory.mktemp("timm"), config)), precision="float32")[0]
+
+
+def test_timms_transformers_have_legrad_by_nudging_their_attention(timm_tower):
+    """Of one layer, against differences: attention weights are moved by hand, and the score looked at again."""
+    import torch
+
+    rng = np.random.default_rng(7)
+    sample = photograph(rng, 160, 160)
+    (vector,) = unit(timm_tower.encode([timm_tower.prepare(sample)]))
+    target = rng.normal(size=vector.shape).astype(np.float32)
+    found = timm_tower.heat_maps(sample, target[None])
+    assert found.method == "LeGrad"
+
+    visual = timm_tower._model.network.visual
+    trunk, preprocess = visual.trunk, timm_tower._model.source.preprocess
+    x = torch.from_numpy(normalise(timm_tower.prepare(sample)[None], preprocess.mean, preprocess.std))
+    grid = trunk.patch_embed.grid_size
+    patches = grid[0] * grid[1]
+    assert found.values.shape == (1, *grid)
+    layer = len(trunk.blocks) - 1
+    expected_last = []
+    for token in rng.choice(patches, 3, replace=False):
+        total = 0.0
+        attention = trunk.blocks[layer].attn
+        heads = attention.num_heads
+        with torch.no_grad():
+            for head in range(heads):
+                scores = {}
+                for step in (-1e-2, 1e-2):
+                    fused, attention.fused_attn = attention.fused_attn, False
+
+                    def nudged(module, given, weights, head=head, step=step, token=token):
+                        moved = weights.clone()
+                        moved[0, head, :, weights.shape[-1] - patches + token] += step
+                        return moved
+
+                    handle = attention.attn_drop.register_forward_hook(nudged)
+                    out = visual(x)[0]
+                    handle.remove()
+                    attention.fused_attn = fused
+                    scores[step] = float(torch.from_numpy(target) @ (out / out.norm()))
+                total += (scores[1e-2] - scores[-1e-2]) / 2e-2
+        expected_last.append((int(token), total))
+    # The sum of gradients over asking tokens, before the ReLU: what a nudge of a whole column does.
+    gradients = gradients_of_last_layer(visual, x, target, patches)
+    for token, slope in expected_last:
+        assert gradients[token] == pytest.approx(slope, rel=0.05, abs=2e-3)
+
+
+def gradients_of_last_layer(visual, x, target, patches):
+    """What `legrad` differentiates, of the last layer alone: summed over heads and asking tokens."""
+    from contextlib import ExitStack
+
+    import torch
+
+    from mmsearch.encoders.legrad import _of_timm
+
+    transformer = _of_timm(visual)
+    kept = []
+
+    def seen(weights):
+        kept[:] = [weights.detach().requires_grad_(True)]
+        return kept[0]
+
+    with torch.enable_grad(), ExitStack() as undo:
+        transformer.show(transformer.blocks[-1], seen, undo)
+        tokens = []
+        undo.callback(transformer.blocks[-1].register_forward_hook(lambda *given: tokens.append(given[2])).remove)
+        visual(x)
+        vector = transformer.vector_of(tokens[0])
+        score = torch.from_numpy(target) @ (vector / vector.norm())
+        (gradient,) = torch.autograd.grad(score, kept[0])
+    return gradient.sum(dim=(0, 1))[-patches:].numpy()
+
+
+def test_looking_leaves_timms_networks_as_they_were(timm_tower):
+    sample = photograph(np.random.default_rng(3), 160, 160)
+    before = timm_tower.encode([timm_tower.prepare(sample)])
+    fused = [block.attn.fused_attn for block in timm_tower._model.network.visual.trunk.blocks]
+    timm_tower.heat_maps(sample, before)
+    assert np.array_equal(before, timm_tower.encode([timm_tower.prepare(sample)]))
+    assert fused == [block.attn.fused_attn for block in timm_tower._model.network.visual.trunk.blocks]
+    assert not any(module._forward_hooks for module in timm_tower._model.network.modules())
 
 
 def test_looking_leaves_the_network_as_it_was(tiny):
