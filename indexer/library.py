@@ -195,7 +195,10 @@ class Library:
         for afresh in (False, False, True):  # a writer may be at work between our two readings of the store
             now = self.store.position(generation_id, channel)
             want = Stamp(self.store.library_id, generation_id, channel, tower.dim, now.last_id, now.removals)
-            have = None if afresh else self._indexes.get(channel) or self._load(want, now.saved_index)
+            held = self._indexes.get(channel)
+            if held is not None and held[1].generation_id != generation_id:  # another generation answers since
+                held = None
+            have = None if afresh else held or self._load(want, now.saved_index)
             index, stamp = have or (VectorIndex(tower.dim), None)
             changed = self._top_up(index, stamp, want) if stamp != want else 0
             self._indexes[channel] = (index, want)

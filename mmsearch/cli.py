@@ -22,6 +22,7 @@ from mmsearch import __version__
 from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
 from mmsearch.commands import models as models_command
+from mmsearch.commands import train as train_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.signals import cancelled_by_signals
@@ -169,6 +170,7 @@ def index(
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
 app.command("eval")(eval_command.evaluate)
+app.command("train")(train_command.train)
 app.add_typer(models_command.app, name="models")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SIDE = 260
 CLASSES = 1000
+FEATURES = 1280
 
 # lite/efficientnet_lite_builder.py: MEAN_RGB = 127, STDDEV_RGB = 128, for each of the three colours.
 MEAN = 127.0
@@ -98,9 +99,7 @@ class Network:
         )
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, 1000) of normalised pictures (batch, 3, 260, 260)."""
-        from torch.nn import functional
-
+        """Features (batch, 1280), each in [0, 6], of normalised pictures (batch, 3, 260, 260)."""
         x = self.stem(x)
         for layers in self.blocks:
             entering = x
@@ -108,33 +107,53 @@ class Network:
                 x = layer(x)
             if x.shape == entering.shape:
                 x = x + entering
-        pooled = self.head(x).mean(dim=(2, 3))
-        return functional.linear(pooled, self.classifier_weight, self.classifier_bias)
+        return self.head(x).mean(dim=(2, 3))
 
-    def logits_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(1000,) float32 logits of one picture, (260, 260, 3) uint8."""
+    def features_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(1280,) float32 features of one picture, (260, 260, 3) uint8."""
         import torch
 
         # Transposed only in name: the bytes stay in the order that channels_last wants.
         batch = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
-        logits: NDArray[np.float32] = self((batch.float() - MEAN) / STANDARD_DEVIATION)[0].numpy()
+        features: NDArray[np.float32] = self((batch.float() - MEAN) / STANDARD_DEVIATION)[0].numpy()
+        return features
+
+    def logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1000,) float32 logits of one picture's features."""
+        import torch
+        from torch.nn import functional
+
+        row = torch.from_numpy(np.ascontiguousarray(features))[None]
+        logits: NDArray[np.float32] = functional.linear(row, self.classifier_weight, self.classifier_bias)[0].numpy()
         return logits
 
 
 class Classifier:
-    """ImageNet logits of pictures. The weights load on first use."""
+    """Features and ImageNet logits of pictures. The weights load on first use."""
 
-    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(pictures, 1000) float32, of pictures that are each (260, 260, 3) uint8.
+    def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(pictures, 1280) float32: the last layer's channels, averaged over each picture of (260, 260, 3) uint8.
 
         Each goes through the network alone. That is as fast as a batch and faster than a large one, whose
         layers do not fit the cache, and so a vector cannot depend on its neighbours.
         """
         network = self._network
-        logits = np.empty((len(pictures), CLASSES), dtype=np.float32)
-        for row, result in enumerate(map_with_torch(network.logits_of, pictures)):
+        features = np.empty((len(pictures), FEATURES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.features_of, pictures)):
+            features[row] = result
+        return features
+
+    def logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(pictures, 1000) float32 logits, from features (pictures, 1280), row by row."""
+        network = self._network
+        logits = np.empty((len(features), CLASSES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.logits_of, features)):
             logits[row] = result
         return logits
+
+    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(pictures, 1000) float32 logits, of pictures that are each (260, 260, 3) uint8."""
+        return self.logits_of(self.features(pictures))
 
     @cached_property
     def _network(self) -> Network:
