@@ -119,7 +119,7 @@ def pooled_of(drawings: Sequence[Captioned], view: int, cache: Path, deadline: f
                 pictures = list(pool.map(lambda drawing: view_of(pixels_of(drawing), view, drawing.key), some))
             temporary = path.with_suffix(".tmp")
             with temporary.open("wb") as file:
-                np.save(file, classifier.features(pictures).astype(np.float16))
+                np.save(file, classifier.means(pictures).astype(np.float16))
             temporary.rename(path)
         parts.append(np.load(path))
     return np.concatenate(parts).astype(np.float32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, delete, exists, func, insert, literal, null, select, update
@@ -220,8 +221,7 @@ def _adapt_segments(connection: Connection, base_id: int, new_id: int, channel: 
         )
 
 
-def _blocks(connection: Connection, base_id: int, new_id: int, channel: Channel) -> Iterator[list]:  # type:
-ignore[type-arg]
+def _blocks(connection: Connection, base_id: int, new_id: int, channel: Channel) -> Iterator[list[Any]]:
     """A channel's segments in blocks, each with the encoding that its copy belongs to, by rising id."""
     before, after = Encoding.__table__.alias("before"), Encoding.__table__.alias("after")
     columns = [getattr(Segment, name) for name in _KEPT]

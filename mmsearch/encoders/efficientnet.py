@@ -99,7 +99,13 @@ class Network:
         )
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Features (batch, 1280), each in [0, 6], of normalised pictures (batch, 3, 260, 260)."""
+        """Logits (batch, 1000) of normalised pictures (batch, 3, 260, 260)."""
+        from torch.nn import functional
+
+        return functional.linear(self.maps(x).mean(dim=(2, 3)), self.classifier_weight, self.classifier_bias)
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """The last feature maps (batch, 1280, 9, 9) of normalised pictures (batch, 3, 260, 260)."""
         x = self.stem(x)
         for layers in self.blocks:
             entering = x
@@ -107,53 +113,55 @@ class Network:
                 x = layer(x)
             if x.shape == entering.shape:
                 x = x + entering
-        return self.head(x).mean(dim=(2, 3))
+        return self.head(x)
 
-    def features_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(1280,) float32 features of one picture, (260, 260, 3) uint8."""
-        import torch
+    def mean_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(1280,) float32, the mean over the last feature maps of one picture, (260, 260, 3) uint8."""
+        mean: NDArray[np.float32] = self.maps(_normalised(picture)).mean(dim=(2, 3))[0].numpy()
+        return mean
 
-        # Transposed only in name: the bytes stay in the order that channels_last wants.
-        batch = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
-        features: NDArray[np.float32] = self((batch.float() - MEAN) / STANDARD_DEVIATION)[0].numpy()
-        return features
-
-    def logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1000,) float32 logits of one picture's features."""
+    def logits_of(self, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1000,) float32 logits of one picture, by what `mean_of` gives."""
         import torch
         from torch.nn import functional
 
-        row = torch.from_numpy(np.ascontiguousarray(features))[None]
+        row = torch.from_numpy(np.ascontiguousarray(mean, np.float32))[None]
         logits: NDArray[np.float32] = functional.linear(row, self.classifier_weight, self.classifier_bias)[0].numpy()
         return logits
 
 
 class Classifier:
-    """Features and ImageNet logits of pictures. The weights load on first use."""
+    """ImageNet logits of pictures. The weights load on first use."""
 
-    def features(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(pictures, 1280) float32: the last layer's channels, averaged over each picture of (260, 260, 3) uint8.
+    def means(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Means of the last feature maps, (pictures, 1280) float32, of pictures that are each (260, 260, 3) uint8.
 
         Each goes through the network alone. That is as fast as a batch and faster than a large one, whose
         layers do not fit the cache, and so a vector cannot depend on its neighbours.
         """
         network = self._network
-        features = np.empty((len(pictures), FEATURES), dtype=np.float32)
-        for row, result in enumerate(map_with_torch(network.features_of, pictures)):
-            features[row] = result
-        return features
+        means = np.empty((len(pictures), FEATURES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.mean_of, pictures)):
+            means[row] = result
+        return means
 
-    def logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(pictures, 1000) float32 logits, from features (pictures, 1280), row by row."""
+    def logits_of_means(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of means of feature maps, (n, 1280) float32: (n, 1000) float32. No row hangs on another."""
         network = self._network
-        logits = np.empty((len(features), CLASSES), dtype=np.float32)
-        for row, result in enumerate(map_with_torch(network.logits_of, features)):
+        logits = np.empty((len(means), CLASSES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.logits_of, means)):
             logits[row] = result
         return logits
 
     def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(pictures, 1000) float32 logits, of pictures that are each (260, 260, 3) uint8."""
-        return self.logits_of(self.features(pictures))
+        return self.logits_of_means(self.means(pictures))
+
+    def feature_map(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The last feature map of one picture, whose mean the classifier sees: (1280, 9, 9) float32."""
+        network = self._network
+        (found,) = map_with_torch(lambda one: network.maps(_normalised(one))[0].numpy(), [picture])
+        return np.asarray(found, np.float32)
 
     @cached_property
     def _network(self) -> Network:
@@ -165,6 +173,15 @@ class Classifier:
             return Network.from_checkpoint(checkpoint)
         except (RuntimeError, ValueError, LookupError, UnpicklingError, EOFError) as error:
             raise WeightsError(f"{path} cannot be loaded: {error}; {EFFICIENTNET_WEIGHTS.advice}") from error
+
+
+def _normalised(picture: NDArray[np.uint8]) -> torch.Tensor:
+    """A batch of one picture, (260, 260, 3) uint8, as the network takes it."""
+    import torch
+
+    # Transposed only in name: the bytes stay in the order that channels_last wants.
+    batch = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
+    return (batch.float() - MEAN) / STANDARD_DEVIATION
 
 
 def _fold(

@@ -17,7 +17,7 @@ from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 from mmsearch.encoders.weights import (
     EFFICIENTNET_WEIGHTS,
-    HEAD_PATH,
+    HEAD_SHA256,
     LABELS_PATH,
     MINILM_TOKENIZER,
     MINILM_WEIGHTS,
@@ -134,7 +134,7 @@ def _fingerprint(speech: str, version: int) -> str:
     """16 hexadecimal digits that change whenever a weight file, the labels, or the code's version does."""
     digest = hashlib.sha256(f"mini {version}".encode())
     if version > 1:
-        digest.update(HEAD_PATH.read_bytes())
+        digest.update(HEAD_SHA256.encode())
     listening = (WHISPER_WEIGHTS, WHISPER_TOKENIZER) if speech == EMBEDDED_SPEECH else ()
     for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, *listening):
         digest.update(weights.sha256.encode())

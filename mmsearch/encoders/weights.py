@@ -32,6 +32,12 @@ CHUNK_BYTES = 1 << 20
 LABELS_PATH = Path(__file__).with_name("imagenet_labels.txt")
 """The words for the 1000 ImageNet classes; where they come from is told in imagenet_labels.md."""
 
+HEAD_PATH = Path(__file__).with_name("mini_head.safetensors")
+"""The head of `mini`'s second version; how it was made is told in mini_head.md."""
+
+HEAD_SHA256 = "dddaaaa39b06353ed8975781c33ca39c8e93eef9cb7c394910931bbff68a76f8"
+"""Of that file, so that a text query need not read it to know the model's fingerprint."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:

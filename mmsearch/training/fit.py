@@ -291,8 +291,8 @@ class _Run:
         pairs = self._validation
         parts = (pairs.queries, pairs.items, pairs.query_ids, pairs.item_ids, pairs.through[:, None])
         with torch.no_grad():
-            loss = self._loss(*[torch.from_numpy(np.array(part)) for part in parts])  # type:
-            ignore[arg-type,unused-ignore] return loss.item()
+            queries, items, query_ids, item_ids, through = (torch.from_numpy(np.array(part)) for part in parts)
+            return self._loss(queries, items, query_ids, item_ids, through).item()
 
     # --- taking up again ---
 

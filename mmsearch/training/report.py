@@ -96,19 +96,20 @@ def _channel_lines(each: ChannelReport) -> Iterator[str]:
     )
     yield f"  learned from {each.train:,} pairs in {each.epochs} epochs, {what}; {best}"
     yield f"  held out: {each.trial.pairs:,} pairs that share no file and no caption with those"
-    yield f"    recall (mean of 1, 5 and 10, both ways)  {_gain(each.trial.recall)}"
+    yield f"    recall (mean of 1, 5 and 10, both ways)  {gain_line(each.trial.recall)}"
     for depth, measured in each.trial.at.items():
-        yield f"    recall at {depth:<2}                            {_gain(measured)}"
-    yield f"    mean reciprocal rank                     {_gain(each.trial.reciprocal)}"
+        yield f"    recall at {depth:<2}                            {gain_line(measured)}"
+    yield f"    mean reciprocal rank                     {gain_line(each.trial.reciprocal)}"
     if each.general is not None:
         yield (
             f"  general questions: {each.general.questions:,} captions of all kinds find {each.general.same:.0%} of the"
             f" first ten as before, and {each.general.first:.0%} of the first"
         )
     if each.other is not None:
-        yield f"  your general pairs: {each.other.pairs:,}; recall {_gain(each.other.recall)}"
+        yield f"  your general pairs: {each.other.pairs:,}; recall {gain_line(each.other.recall)}"
 
 
-def _gain(measured: Measured) -> str:
+def gain_line(measured: Measured) -> str:
+    """A measure before and after, and the gain with its interval, on one line."""
     gain = f"{100 * measured.gain:+.1f} ({100 * measured.low:+.1f} to {100 * measured.high:+.1f})"
     return f"{measured.before:6.1%} -> {measured.after:6.1%}   {gain} points"

@@ -113,7 +113,12 @@ def mean_recall(pairs: PairVectors) -> float:
 
 def run_trial(pairs: PairVectors, matrix: Vectors, *, seed: int = 0) -> Trial:
     """Hold pairs after an adapter against the same pairs before it."""
-    before, after = places_of(pairs), places_of(pairs.adapted(matrix))
+    return trial_of(pairs, pairs.adapted(matrix), seed=seed)
+
+
+def trial_of(pairs: PairVectors, changed: PairVectors, *, seed: int = 0) -> Trial:
+    """Hold pairs against the same pairs as vectors of another making."""
+    before, after = places_of(pairs), places_of(changed)
     table = {"recall": (before.recalls(), after.recalls()), "reciprocal": (before.reciprocal(), after.reciprocal())}
     table |= {str(depth): (before.recall(depth), after.recall(depth)) for depth in DEPTHS}
     gains = np.stack([later - earlier for earlier, later in table.values()])
