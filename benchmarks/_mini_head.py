@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +129,18 @@ def label_vectors(pooled: Floats) -> tuple[Floats, Floats]:
 
 
 def train(
-    drawings: Sequence[Captioned], views: Floats, captions: list[list[tuple[str, str, float]]], recipe: Recipe, work: Path
+    drawings: Sequence[Captioned],
+    views: Floats,
+    captions: list[list[tuple[str, str, float]]],
+    recipe: Recipe,
+    work: Path,
 ) -> Head:
     """A head from features (views, n, 1280) and captions."""
     rows = [
         at
         for at, drawing in enumerate(drawings)
-        if drawing.source in recipe.sources and drawing.split not in recipe.hold_out
+        if drawing.source in recipe.sources
+        and drawing.split not in recipe.hold_out
         and any(kind == "title" or recipe.keywords for kind, _, _ in captions[at])
     ]
     said = [[row for row in captions[at] if row[0] == "title" or recipe.keywords] for at in rows]
@@ -207,7 +210,9 @@ def train(
     return Head(half[0], half[1], *numbers, recipe.share, recipe.gate, tuple(log))
 
 
-def _texts(said: list[list[tuple[str, str, float]]], templates: Sequence[str]) -> tuple[list[str], list[list[int]], list[Any]]:
+def _texts(
+    said: list[list[tuple[str, str, float]]], templates: Sequence[str]
+) -> tuple[list[str], list[list[int]], list[Any]]:
     """All texts once, and for each drawing the numbers of its own and how likely each is drawn."""
     numbers: dict[str, int] = {}
     table, probabilities = [], []
@@ -217,7 +222,16 @@ def _texts(said: list[list[tuple[str, str, float]]], templates: Sequence[str]) -
             for at, template in enumerate(templates if kind == "title" else templates[:1]):
                 filled = template.format(text)
                 own.append(numbers.setdefault(filled, len(numbers)))
-                weights.append(weight * (0.6 if at == 0 and len(templates) > 1 and kind == "title" else 0.1 if kind == "title" and len(templates) > 1 else 1.0))
+                weights.append(
+                    weight
+                    * (
+                        0.6
+                        if at == 0 and len(templates) > 1 and kind == "title"
+                        else 0.1
+                        if kind == "title" and len(templates) > 1
+                        else 1.0
+                    )
+                )
         table.append(own)
         probabilities.append(np.array(weights) / sum(weights))
     return list(numbers), table, probabilities
@@ -236,7 +250,9 @@ def _anchors(mean: Floats, scale: Floats, per_class: int = 4) -> tuple[torch.Ten
     features = []
     level = np.maximum(mean, 0.05) ** 2
     for _ in range(per_class):
-        raised = level * rng.gamma(1.5, 1 / 1.5, centred.shape) + np.maximum(centred, 0) * rng.uniform(6, 14, (len(weight), 1))
+        raised = level * rng.gamma(1.5, 1 / 1.5, centred.shape) + np.maximum(centred, 0) * rng.uniform(
+            6, 14, (len(weight), 1)
+        )
         features.append(np.clip(raised * rng.uniform(0.7, 1.3, (len(weight), 1)), 0, 6))
     pooled = np.concatenate(features).astype(np.float32)
     labels, _ = label_vectors(pooled)
@@ -276,7 +292,11 @@ class Table:
         for source in ("openclipart", "emoji"):
             rows, seen = [], set()
             for at, drawing in enumerate(drawings):
-                mine = drawing.source == "openclipart" and drawing.split in splits if source == "openclipart" else drawing.source == "noto"
+                mine = (
+                    drawing.source == "openclipart" and drawing.split in splits
+                    if source == "openclipart"
+                    else drawing.source == "noto"
+                )
                 if mine and drawing.titles and drawing.titles[0] not in seen:
                     seen.add(drawing.titles[0])
                     rows.append(at)
@@ -316,7 +336,8 @@ class Table:
 
     def line(self, name: str, row: dict[str, Any]) -> str:
         cells = [
-            f"{r['recall@1']:.1%} / {r['recall@10']:.1%} / {r['median_rank']:.0f} / {r['mrr']:.3f}" for r in row.values()
+            f"{r['recall@1']:.1%} / {r['recall@10']:.1%} / {r['median_rank']:.0f} / {r['mrr']:.3f}"
+            for r in row.values()
         ]
         same = row.get("stamp photographs", {}).get("same_label", float("nan"))
         return f"| {name} | {' | '.join(cells)} | {same:.0%} |"
@@ -347,6 +368,3 @@ def write_head(head: Head, path: Path) -> None:
     }
     tensors["share"] = np.array([head.share, head.gate], np.float16)
     save_file(tensors, path)
-
-
-__all__ = ["ABLATIONS", "Head", "Recipe", "Table", "captions_of", "hashlib", "re", "replace", "train", "write_head"]

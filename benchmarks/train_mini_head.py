@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from _captioned import find_all
 from _mini_features import pooled_of
-from _mini_head import ABLATIONS, Recipe, Table, captions_of, train, write_head
+from _mini_head import ABLATIONS, Head, Recipe, Table, captions_of, train, write_head
 from _tuxpaint import ROOT as STAMPS
 from _tuxpaint import find_stamps
 
@@ -65,21 +65,29 @@ def main() -> None:
     print(table.header())
     print(table.line("version 1 (labels alone)", rows["version 1 (labels alone)"]), flush=True)
     choices = {"shipped": Recipe()} | (ABLATIONS if asked.ablate else {})
-    shipped = None
-    for name, recipe in choices.items():
-        head = train(drawings, np.stack(views), captions, recipe, asked.work)
-        rows[name] = table.measure(head)
-        print(table.line(name, rows[name]), flush=True)
-        shipped = shipped or head
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "mini_head.json").write_text(json.dumps(rows, indent=1) + "\n")
-    if asked.write and shipped is not None:
-        write_head(shipped, HEAD_PATH)
-        digest = hashlib.sha256(HEAD_PATH.read_bytes()).hexdigest()
-        source = Path(weights.__file__)
-        text = re.sub(r'(HEAD_SHA256 = )"[0-9a-f]*"', rf'\1"{digest}"', source.read_text(encoding="utf-8"))
-        source.write_text(text, encoding="utf-8")
-        print(f"wrote {HEAD_PATH}: {HEAD_PATH.stat().st_size:,} bytes, SHA-256 {digest}")
+    for name, recipe in choices.items():
+        measured = asked.work / f"{hashlib.sha256(f'{recipe} {asked.views}'.encode()).hexdigest()[:16]}.json"
+        if measured.exists() and not (asked.write and name == "shipped"):
+            rows[name] = json.loads(measured.read_text())
+        else:
+            head = train(drawings, np.stack(views), captions, recipe, asked.work)
+            rows[name] = table.measure(head)
+            measured.write_text(json.dumps(rows[name]))
+            if asked.write and name == "shipped":
+                _ship(head)
+        print(table.line(name, rows[name]), f"<!-- {time.monotonic() - started:.0f} s -->", flush=True)
+        (RESULTS / "mini_head.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _ship(head: Head) -> None:
+    """Put a head into the package, with its digest."""
+    write_head(head, HEAD_PATH)
+    digest = hashlib.sha256(HEAD_PATH.read_bytes()).hexdigest()
+    source = Path(weights.__file__)
+    text = re.sub(r'(HEAD_SHA256 = )"[0-9a-f]*"', rf'\1"{digest}"', source.read_text(encoding="utf-8"))
+    source.write_text(text, encoding="utf-8")
+    print(f"wrote {HEAD_PATH}: {HEAD_PATH.stat().st_size:,} bytes, SHA-256 {digest}")
 
 
 if __name__ == "__main__":

@@ -157,10 +157,13 @@ def index(
         indexing_progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
+        advice = engine.advice()
     if as_json:
         _print_json(show.report_json(done))
     elif not quiet:
         _print_lines(show.report(done))
+        if advice is not None:
+            _complain(advice)
     elif done.failed:
         _complain(f"{show.many(done.failed, 'file')} failed: see mmsearch status --failed")
     if done.interrupted:

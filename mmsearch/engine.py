@@ -35,7 +35,7 @@ from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
 from mmsearch.search import search
 from mmsearch.sharing import Shared, Turn, encode_samples
-from mmsearch.status import Status, status_of
+from mmsearch.status import Status, advice_of, status_of
 from mmsearch.training.adapted import fitted
 
 if TYPE_CHECKING:
@@ -438,6 +438,10 @@ class Engine:
         generation = self._library.store.generation()
         wanted = Filter(places=places_of(self._library, within) if within else None)
         return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
+
+    def advice(self) -> str | None:
+        """One line on a better version of the library's model, and how to come by it; None where there is none."""
+        return advice_of(self._library)
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""

@@ -15,6 +15,7 @@ from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
 from mmsearch.output.text import clean, clock, many, path
 from mmsearch.status import Status
+from mmsearch.training.report import TrainingReport
 from mmsearch.units import amount
 
 __all__ = [
@@ -123,6 +124,10 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     spaces = ", ".join(sorted({f"{tower.dim}-d {tower.space}" for tower in spec.towers}))
     precision = f", {spec.precision}" if spec.precision else ""
     yield f"Model     {clean(short_name(spec.name))} ({spaces}{precision})"
+    if found.advice is not None:
+        yield f"Newer     {found.advice}"
+    if found.adapter is not None:
+        yield f"Adapter   {_adapter_in_short(found.adapter)}"
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
     yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
@@ -180,7 +185,19 @@ def status_json(found: Status) -> dict[str, Any]:
         **asdict(found.counts),
         "troubles": [asdict(trouble) for trouble in found.troubles],
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
+        "adapter": None if found.adapter is None else asdict(found.adapter),
+        "advice": found.advice,
     }
+
+
+def _adapter_in_short(made: TrainingReport) -> str:
+    parts = [
+        f"{each.channel} from {many(sum(each.pairs.values()), 'pair')}, held-out recall"
+        f" {100 * each.trial.recall.before:.0f} -> {100 * each.trial.recall.after:.0f} %"
+        for each in made.channels
+        if each.helps
+    ]
+    return f"{'; '.join(parts)}; back with: mmsearch train --undo"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.adapters import adapter_report, read_adapter
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
@@ -12,7 +13,9 @@ from indexer.lookup import Counts, Trouble, count, troubles
 from indexer.types import ModelSpec
 from mmsearch.bridge import gap_of
 from mmsearch.bridge.trial import BridgeReport
+from mmsearch.encoders.mini import advice_on
 from mmsearch.places import bytes_of
+from mmsearch.training.report import TrainingReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,9 @@ class Status:
     """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
 
     `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one.
+    model is one for which there can be one. `adapter`: what was said of the library's adapter when it was made.
+    `advice`: that a better version of the library's model exists, and how to come by it. Each is None where there
+    is none.
     """
 
     path: Path
@@ -32,6 +37,8 @@ class Status:
     faiss: FaissBuild
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
+    adapter: TrainingReport | None = None
+    advice: str | None = None
 
 
 def status_of(library: Library) -> Status:
@@ -49,4 +56,25 @@ def status_of(library: Library) -> Status:
         faiss=faiss_build(),
         bridge=None if bridge is None else BridgeReport.from_json(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
+        adapter=_adapter(library),
+        advice=advice_of(library),
     )
+
+
+def advice_of(library: Library) -> str | None:
+    """That a better version of a library's model exists, and how to come by it; None where none does."""
+    generation = library.store.generation()
+    if generation is None or library.store.is_empty(generation[0]):
+        return None
+    spec = generation[1]
+    if adapter_report(library.store, generation[0]) is not None:
+        generation_id: int | None = generation[0]
+        while generation_id is not None and (adapter := read_adapter(library.store, generation_id)) is not None:
+            generation_id, spec = adapter.base_id, adapter.base
+    return advice_on(spec)
+
+
+def _adapter(library: Library) -> TrainingReport | None:
+    generation = library.store.generation()
+    report = None if generation is None else adapter_report(library.store, generation[0])
+    return None if report is None else TrainingReport.from_json(report)

@@ -37,7 +37,7 @@ IMAGE = TowerSpec(modality="image", space="mini", dim=DIM)
 IMAGE_SIDE = 260
 SAMPLE_RATE = 16_000
 
-# Counted up by hand whenever the code makes other vectors or lines of the same weights and labels, or weights are added.
+# Counted up by hand whenever the code makes other vectors or lines of the same weights, or weights are added.
 VERSIONS = (1, 2)
 NEWEST = VERSIONS[-1]
 
@@ -122,12 +122,18 @@ class MiniEncoder:
         return SpeechRecognizer(self._speech)
 
 
-def is_outdated(spec: ModelSpec) -> bool:
-    """Whether a library's model is an older version of this one, which still answers."""
-    if spec.name.partition("+")[0] != "mini" or (spec.name != "mini" and spec.name != f"mini+speech:{NO_SPEECH}"):
-        return False  # a recogniser of one's own is not looked for to say this
-    speech = NO_SPEECH if spec.name != "mini" else EMBEDDED_SPEECH
-    return any(_fingerprint(speech, version) == spec.fingerprint for version in VERSIONS[:-1])
+def advice_on(spec: ModelSpec) -> str | None:
+    """One line on a library of an older version of this model, which goes on answering; None for others.
+
+    A recogniser of speech of one's own is not looked for to say this.
+    """
+    speech = {"mini": EMBEDDED_SPEECH, f"mini+speech:{NO_SPEECH}": NO_SPEECH}.get(spec.name)
+    if speech is None or all(_fingerprint(speech, version) != spec.fingerprint for version in VERSIONS[:-1]):
+        return None
+    return (
+        f"this library was made with an older version of mini and goes on answering with it; version {NEWEST} finds"
+        " drawings better. To change, make another library: mmsearch index --library NEW --model mini FOLDER"
+    )
 
 
 def _fingerprint(speech: str, version: int) -> str:

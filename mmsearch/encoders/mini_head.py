@@ -82,7 +82,9 @@ class Head:
         vectors = np.empty((len(features), DIM), np.float32)
         with one_blas_thread():
             for row, (feature, label) in enumerate(zip(features, labels, strict=True)):  # no row hangs on another
-                hidden = np.maximum(self.first @ ((np.sqrt(np.maximum(feature, 0)) - self.mean) * self.scale) + self.first_bias, 0)
+                hidden = np.maximum(
+                    self.first @ ((np.sqrt(np.maximum(feature, 0)) - self.mean) * self.scale) + self.first_bias, 0
+                )
                 own = self.second @ hidden + self.second_bias
                 vector = label + self.share * own / max(float(np.linalg.norm(own)), 1e-12)
                 vectors[row] = vector / np.linalg.norm(vector)

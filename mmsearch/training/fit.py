@@ -1,7 +1,7 @@
 """The adapter: x becomes norm(x + W x), W beginning at zero, learned from pairs of vectors by contrast.
 
-W is a whole matrix, or the product of two thin ones (LoRA: Hu et al., ICLR 2022). Weight decay draws W to zero, which
-is: the vectors to what they were. When training has ended, a in norm(x + a W x) is chosen by what does best on the pairs
+W is a whole matrix, or the product of two thin ones (LoRA: Hu et al., ICLR 2022). Weight decay draws W to zero, and
+so vectors to what they were. When training has ended, a in norm(x + a W x) is chosen by what does best on the pairs
 that training was stopped by, as between fine-tuned and original weights in WiSE-FT (Wortsman et al., CVPR 2022).
 
 Each epoch's order is drawn from the seed and its own number, so that a run that was interrupted goes on to the same
@@ -223,9 +223,8 @@ class _Run:
         parts = order.tensor_split(max(1, round(len(order) / self._options.batch)))
         total = 0.0
         for rows in parts:
-            loss = self._loss(
-                self._tensors[0][rows], items[rows], *(ids[rows] for ids in self._ids), self._through[rows]
-            )
+            query_ids, item_ids = (ids[rows] for ids in self._ids)
+            loss = self._loss(self._tensors[0][rows], items[rows], query_ids, item_ids, self._through[rows])
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()

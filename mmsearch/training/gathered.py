@@ -1,8 +1,9 @@
 """Negatives from all processes of a run that torchrun started: more to tell each pair from than one device holds.
 
-Each process encodes its own part of a batch. The vectors of all are gathered, and each process works out the loss of the
-whole batch, in which only its own vectors carry a gradient. The gradients of all processes then add up to that of one
-process with the whole batch (as in open_clip's loss.py, and ImageBind's), which a test with two processes holds it to.
+Each process encodes its own part of a batch. The vectors of all are gathered, and each process works out the loss of
+the whole batch, in which only its own vectors carry a gradient. The gradients of all processes then add up to that of
+one process with the whole batch (as in open_clip's loss.py, and ImageBind's), which a test with two processes holds
+it to.
 """
 
 from __future__ import annotations

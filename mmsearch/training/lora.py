@@ -1,8 +1,8 @@
 """Fine-tuning an open_clip model itself on pictures and captions, by low-rank matrices beside its layers (LoRA).
 
-Hu et al., LoRA, ICLR 2022, as peft has it. The layers keep their weights; what is learned is merged into them at the end
-and written as a model of its own, which is used as any other: `--model open_clip:/path/to/folder`. Loss, masks, split and
-measure are those of adapters. With torchrun, several processes share each batch: see gathered.py.
+Hu et al., LoRA, ICLR 2022, as peft has it. The layers keep their weights; what is learned is merged into them at the
+end and written as a model of its own, which is used as any other: `--model open_clip:/path/to/folder`. Loss, masks,
+split and measure are those of adapters. With torchrun, several processes share each batch: see gathered.py.
 
 This is meant for a GPU. It has been run here with tiny networks on processors only.
 """
@@ -71,7 +71,7 @@ class LoraReport:
         if self.folder is None:
             yield "Nothing was written: on pairs that were held out, it does not help by more than chance explains."
         else:
-            yield f"Written to {self.folder}; use it with: mmsearch index --library NEW --model open_clip:{self.folder} FOLDER"
+            yield f"Written to {self.folder}; use it in a new library with: --model open_clip:{self.folder}"
 
 
 def fine_tune(
@@ -104,7 +104,9 @@ def fine_tune(
     options = options or LoraOptions()
     scheme, _, source = model.partition(":")
     if scheme != "open_clip" or not source:
-        raise UsageError(f"--unfreeze takes a model of open_clip, such as open_clip:ViT-B-32/laion2b_s34b_b79k, got {model!r}")
+        raise UsageError(
+            f"--unfreeze takes a model of open_clip, such as open_clip:ViT-B-32/laion2b_s34b_b79k, got {model!r}"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} is in use; name a new folder")
     say = on_progress or (lambda *_: None)
@@ -299,7 +301,7 @@ class _Tuning:
         if missing:
             raise MmsearchError(f"the fine-tuned network cannot be written: {sorted(missing)[0]} was not found in it")
         folder.mkdir(parents=True, exist_ok=True)
-        preprocess = {key: value for key, value in asdict(self._source.preprocess).items()}
+        preprocess = asdict(self._source.preprocess)
         row = {"model_cfg": self._source.config, "preprocess_cfg": preprocess}
         (folder / CONFIG_NAME).write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
         beside = self._source.tokenizer_folder

@@ -80,6 +80,7 @@ def test_what_is_merged_is_what_was_trained(zoo, tiny, tmp_path):
     np.testing.assert_allclose(made, before.items, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_same_steps_as_one(zoo, tiny, tmp_path):
     pairs = pairs_file(zoo)
     script = tmp_path / "run.py"
@@ -113,6 +114,7 @@ processes.leave()
             capture_output=True,
             text=True,
             timeout=200,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         found.append(np.load(out))
