@@ -75,7 +75,11 @@ def split(groups: NDArray[np.int64], seed: int) -> Split:
             f" at least {FEWEST} such groups are needed, so that what is measured was not learned"
         )
     share = 1 / 3 if count < _HALVING else 1 / 5
-    wanted = {"test": min(_MOST_HELD_OUT, round(share * count)), "validation": min(_MOST_HELD_OUT, round(0.15 * count))}
+    # What hangs together too much to be held out is learned from, and the rest is divided.
+    movable = int(sizes[sizes <= share * count].sum())
+    parts_of_all = {"test": share * count, "validation": 0.15 * count}
+    scale = min(1.0, 0.8 * movable / sum(parts_of_all.values()))
+    wanted = {part: min(_MOST_HELD_OUT, round(scale * size)) for part, size in parts_of_all.items()}
     rng = np.random.default_rng(seed)
     parts: dict[int, str] = {}
     for at in rng.permutation(len(unique)).tolist():

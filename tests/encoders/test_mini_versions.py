@@ -57,7 +57,7 @@ def test_an_old_library_keeps_answering(old_library, photographs, model):
         hits = engine.query("a cup of coffee", k=3).hits
         assert hits[0].path.endswith("coffee.png")
         assert engine.similar(photographs / "chelsea.png", k=1).hits[0].score == pytest.approx(1, abs=2e-3)
-        again = (old_library.parent / "media" / "again.png")
+        again = old_library.parent / "media" / "again.png"
         again.write_bytes((photographs / "brick.png").read_bytes())
         assert engine.index().failed == 0
         assert "older version" in engine.advice()
