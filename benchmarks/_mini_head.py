@@ -49,17 +49,17 @@ class Recipe:
 
 
 ABLATIONS = {
-    "the head alone": Recipe(share=1000.0, blended=False),
-    "blended after training": Recipe(blended=False),
-    "without views": Recipe(views=False),
-    "without keywords": Recipe(keywords=False),
-    "without templates": Recipe(templates=False),
     "without anchors": Recipe(anchors=0.0),
-    "without masking": Recipe(mask=2.0),
-    "without dropout": Recipe(dropout=0.0, input_dropout=0.0),
-    "without weight decay": Recipe(decay=0.0),
-    "emoji alone": Recipe(sources=EMOJI),
+    "without keywords": Recipe(keywords=False),
     "openclipart alone": Recipe(sources=("openclipart",)),
+    "emoji alone": Recipe(sources=EMOJI),
+    "without dropout": Recipe(dropout=0.0, input_dropout=0.0),
+    "the head alone, without labels": Recipe(share=1000.0, blended=False),
+    "blended after training": Recipe(blended=False),
+    "without masking": Recipe(mask=2.0),
+    "without templates": Recipe(templates=False),
+    "without weight decay": Recipe(decay=0.0),
+    "without views": Recipe(views=False),
 }
 
 

@@ -109,7 +109,7 @@ def stopping(self):
     return step(self)
 fit._Run.step = stopping
 from mmsearch.cli import main
-sys.argv[1:] = ["train", {str(pairs)!r}, "--library", {str(zoo.library)!r}, "--epochs", "8", "--rate", "0.01"] + sys.argv[2:]
+sys.argv[1:] = ["train", {str(pairs)!r}, "--library", {str(zoo.library)!r}, "--epochs", "8", "--rate", "0.01"]
 main()
 """
     code = code.replace("sys.argv[1] ==", "HOW ==").replace("opened = ", "HOW = sys.argv[1]\nopened = ", 1)

@@ -187,7 +187,7 @@ def test_parts_share_no_group_and_are_all_there(count, per_group):
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     np.testing.assert_array_equal(np.sort(rows), np.arange(count))
     sets = [set(groups[part].tolist()) for part in (parts.train, parts.validation, parts.test)]
-    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert sum(map(len, sets)) == len(set(groups.tolist()))
     assert len(parts.test) / count == pytest.approx(1 / 3 if count < 300 else 1 / 5, abs=0.02)
 
 
