@@ -224,6 +224,8 @@ class Library:
     def _have(self, channel: Channel, want: Stamp, saved: str | None) -> tuple[VectorIndex, Stamp] | None:
         """The index that is in memory, or that of the file: also when a writer made one since that suits better."""
         have = self._indexes.get(channel)
+        if have is not None and have[1].generation_id != want.generation_id:  # another generation answers since
+            have = None
         if have is not None and (saved == self._tried.get(channel) or have[0].is_settled()):
             return have
         self._tried[channel] = saved

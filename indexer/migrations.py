@@ -134,6 +134,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
             start_seconds FLOAT, end_seconds FLOAT, good BOOLEAN NOT NULL, made_at DATETIME NOT NULL)""",
         "CREATE INDEX feedback_content ON feedback (digest, format)",
     ),
+    (  # What a generation's vectors go through after the tower: see indexer/adapters.py.
+        """CREATE TABLE adapter (
+            generation_id INTEGER NOT NULL REFERENCES generation (id) ON DELETE CASCADE, modality VARCHAR NOT NULL,
+            space VARCHAR NOT NULL, base_id INTEGER NOT NULL REFERENCES generation (id), matrix BLOB NOT NULL,
+            report VARCHAR NOT NULL, made_at DATETIME NOT NULL, PRIMARY KEY (generation_id, modality, space))""",
+    ),
 )
 
 

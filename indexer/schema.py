@@ -232,6 +232,24 @@ class Feedback(Base):
     made_at: Mapped[datetime]
 
 
+class Adapter(Base):
+    """What a generation's vectors of one tower went through after the tower: see mmsearch/training/.
+
+    `matrix`: (dim, dim) float32: a row of length 1, times its transpose, brought back to length 1. `base_id`: the
+    generation that the vectors were made from, whose own model and adapter come first. `report` is JSON.
+    """
+
+    __tablename__ = "adapter"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id", ondelete="CASCADE"), primary_key=True)
+    modality: Mapped[str] = mapped_column(primary_key=True)
+    space: Mapped[str] = mapped_column(primary_key=True)
+    base_id: Mapped[int] = mapped_column(ForeignKey("generation.id"))
+    matrix: Mapped[bytes]
+    report: Mapped[str]
+    made_at: Mapped[datetime]
+
+
 def under_or_at(scope: str) -> ColumnElement[bool]:
     """Whether a file is `scope` itself or lies below it."""
     directory, _, name = scope.rpartition("/")

@@ -30,6 +30,7 @@ from mmsearch.commands import refine as refine_command
 from mmsearch.commands import serve as serve_command
 from mmsearch.commands import summary as summary_command
 from mmsearch.commands import tags as tags_command
+from mmsearch.commands import train as train_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.signals import cancelled_by_signals
@@ -167,10 +168,13 @@ def index(
         indexing_progress(quiet=quiet or as_json) as on_progress,
     ):
         done = engine.index(*(paths or []), options=options, on_progress=on_progress, cancel=cancel)
+        advice = engine.advice()
     if as_json:
         _print_json(show.report_json(done))
     elif not quiet:
         _print_lines(show.report(done))
+        if advice is not None:
+            _complain(advice)
     elif done.failed:
         _complain(f"{show.many(done.failed, 'file')} failed: see mmsearch status --failed")
     if done.interrupted:
@@ -186,6 +190,7 @@ app.command()(refine_command.refine)
 app.command("eval")(eval_command.evaluate)
 app.command()(serve_command.serve)
 app.command()(mcp_command.mcp)
+app.command("train")(train_command.train)
 app.add_typer(models_command.app, name="models")
 
 

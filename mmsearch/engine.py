@@ -37,13 +37,17 @@ from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
 from mmsearch.search import search
 from mmsearch.sharing import Shared, Turn, encode_samples
-from mmsearch.status import Status, status_of
+from mmsearch.status import Status, advice_of, status_of
+from mmsearch.training.adapted import fitted
 
 if TYPE_CHECKING:
+    from indexer.adapters import Undone
     from indexer.verify import VerifyReport
     from mmsearch.bridge.build import OnProgress
     from mmsearch.bridge.trial import BridgeReport
     from mmsearch.duplicates import DuplicateGroup
+    from mmsearch.training.fit import FitOptions
+    from mmsearch.training.run import Trained
 
 
 class Engine(Insights):
@@ -112,6 +116,7 @@ class Engine(Insights):
                 of_model = asked.for_new_library(DEFAULT_MODEL) if spec is None else asked.for_library(spec)
                 encoder = _made(*of_model, on_event)
             if encoder is not None and spec is not None:
+                encoder = fitted(library, encoder)
                 library.check(encoder.spec)
         except BaseException:
             library.close()
@@ -155,10 +160,11 @@ class Engine(Insights):
                 if self._library.bound_to is None and not self._asked.says_nothing:
                     spec = None  # nothing holds a library without vectors to the model that it had
                 of_model = self._asked.for_new_library(DEFAULT_MODEL) if spec is None else self._asked.for_library(spec)
-                encoder = _made(*of_model, self._asked.on_event)
+                encoder = fitted(self._library, _made(*of_model, self._asked.on_event))
                 if spec is not None:
                     self._library.check(encoder.spec)
                 self._encoder = encoder
+            self._encoder = fitted(self._library, self._encoder)  # another process may have adapted the library since
             return self._encoder
 
     # --- writing ---
@@ -285,6 +291,68 @@ class Engine(Insights):
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
             calibrate(self._library, encoder)
             return report
+
+    def train(
+        self,
+        pairs: str | os.PathLike[str] | None = None,
+        *,
+        from_library: bool = False,
+        general: str | os.PathLike[str] | None = None,
+        options: FitOptions | None = None,
+        views: int = 0,
+        apply: bool = True,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Trained:
+        """Adapt the library's vectors to pairs of things that belong together, if that helps on pairs held out.
+
+        Nothing is encoded again but what the library does not hold. An adapter that helps becomes a new generation of
+        vectors; `undo_training` lets the old one answer again.
+
+        Args:
+            pairs: a JSONL file of pairs, or a folder with captions beside files: see `mmsearch.training.pairs`.
+            from_library: whether to take the pairs that the library has for nothing as well.
+            general: other pairs, that say what the adapter costs elsewhere.
+            options: how it is learned.
+            views: how many other views of each picture are encoded for training, mirrored and cropped.
+            apply: whether an adapter that helps is applied.
+            on_progress: called from this thread with what is being done, how much of it is done, and of how much.
+            cancel: set it from anywhere to stop; the same call goes on from there.
+
+        Raises:
+            UsageError: there are too few pairs, or a file of pairs cannot be read.
+            CancelledError: it was cancelled; nothing was changed.
+            LibraryLockedError: another process is writing.
+        """
+        from mmsearch.training.run import train_and_calibrate
+
+        with self._library.writing():
+            encoder = Shared(self.encoder, self._encoding)
+            return train_and_calibrate(
+                self._library,
+                encoder,
+                lambda: Shared(self.encoder, self._encoding),
+                pairs,
+                from_library=from_library,
+                general=general,
+                options=options,
+                views=views,
+                apply=apply,
+                on_progress=on_progress,
+                cancel=cancel,
+            )
+
+    def undo_training(self) -> Undone:
+        """Let the vectors answer again that were there before the last adapter.
+
+        Raises:
+            UsageError: there is none.
+            LibraryLockedError: another process is writing.
+        """
+        from mmsearch.training.run import undo
+
+        with self._library.writing():
+            return undo(self._library)
 
     def verify(self) -> VerifyReport:
         """Check files, rows, vectors and indexes against each other, and mend what can be mended."""
@@ -423,6 +491,10 @@ class Engine(Insights):
         generation = self._library.store.generation()
         wanted = Filter(places=places_of(self._library, within) if within else None)
         return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
+
+    def advice(self) -> str | None:
+        """One line on a better version of the library's model, and how to come by it; None where there is none."""
+        return advice_of(self._library)
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""

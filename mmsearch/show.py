@@ -17,6 +17,7 @@ from mmsearch.encoders import short_name
 from mmsearch.facets import Facets
 from mmsearch.output.text import clean, clock, many, path
 from mmsearch.status import Status
+from mmsearch.training.report import TrainingReport
 from mmsearch.units import amount
 
 __all__ = [
@@ -129,6 +130,10 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     if found.text_troubles is not None:
         why = "; ".join(f"{space}: {reason}" for space, reason in found.text_troubles.items())
         yield f"Queries   in words {f'go through torch ({clean(why)})' if why else 'need no torch'}"
+    if found.advice is not None:
+        yield f"Newer     {found.advice}"
+    if found.adapter is not None:
+        yield f"Adapter   {_adapter_in_short(found.adapter)}"
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
     yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
@@ -201,6 +206,8 @@ def status_json(found: Status) -> dict[str, Any]:
         "indexes": {channel: asdict(facts) for channel, facts in found.indexes.items()},
         "troubles": [asdict(trouble) for trouble in found.troubles],
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
+        "adapter": None if found.adapter is None else asdict(found.adapter),
+        "advice": found.advice,
     }
 
 
@@ -215,6 +222,16 @@ def facets(counted: Facets) -> Iterator[str]:
         named = [f"{path(row) if name == 'In' else clean(row)} {count:,}" for row, count in rows[:_MOST_ROWS]]
         more = [f"and {len(rows) - _MOST_ROWS:,} more"] * (len(rows) > _MOST_ROWS)
         yield f"{name:<8}  {', '.join([*named, *more]) or 'nothing that stands out from chance'}"
+
+
+def _adapter_in_short(made: TrainingReport) -> str:
+    parts = [
+        f"{each.channel} from {many(sum(each.pairs.values()), 'pair')}, held-out recall"
+        f" {100 * each.trial.recall.before:.0f} -> {100 * each.trial.recall.after:.0f} %"
+        for each in made.channels
+        if each.helps
+    ]
+    return f"{'; '.join(parts)}; back with: mmsearch train --undo"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

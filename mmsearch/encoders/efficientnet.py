@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SIDE = 260
 CLASSES = 1000
+FEATURES = 1280
 
 # lite/efficientnet_lite_builder.py: MEAN_RGB = 127, STDDEV_RGB = 128, for each of the three colours.
 MEAN = 127.0
@@ -114,38 +115,53 @@ class Network:
                 x = x + entering
         return self.head(x)
 
-    def logits_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(1000,) float32 logits of one picture, (260, 260, 3) uint8."""
-        logits: NDArray[np.float32] = self(_normalised(picture))[0].numpy()
+    def mean_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(1280,) float32, the mean over the last feature maps of one picture, (260, 260, 3) uint8."""
+        mean: NDArray[np.float32] = self.maps(_normalised(picture)).mean(dim=(2, 3))[0].numpy()
+        return mean
+
+    def logits_of(self, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(1000,) float32 logits of one picture, by what `mean_of` gives."""
+        import torch
+        from torch.nn import functional
+
+        row = torch.from_numpy(np.ascontiguousarray(mean, np.float32))[None]
+        logits: NDArray[np.float32] = functional.linear(row, self.classifier_weight, self.classifier_bias)[0].numpy()
         return logits
 
 
 class Classifier:
     """ImageNet logits of pictures. The weights load on first use."""
 
-    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(pictures, 1000) float32, of pictures that are each (260, 260, 3) uint8.
+    def means(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Means of the last feature maps, (pictures, 1280) float32, of pictures that are each (260, 260, 3) uint8.
 
         Each goes through the network alone. That is as fast as a batch and faster than a large one, whose
         layers do not fit the cache, and so a vector cannot depend on its neighbours.
         """
         network = self._network
-        logits = np.empty((len(pictures), CLASSES), dtype=np.float32)
-        for row, result in enumerate(map_with_torch(network.logits_of, pictures)):
+        means = np.empty((len(pictures), FEATURES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.mean_of, pictures)):
+            means[row] = result
+        return means
+
+    def logits_of_means(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of means of feature maps, (n, 1280) float32: (n, 1000) float32. No row hangs on another."""
+        network = self._network
+        logits = np.empty((len(means), CLASSES), dtype=np.float32)
+        for row, result in enumerate(map_with_torch(network.logits_of, means)):
             logits[row] = result
         return logits
+
+    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(pictures, 1000) float32 logits, of pictures that are each (260, 260, 3) uint8."""
+        return self.logits_of_means(self.means(pictures))
 
     def feature_map(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The last feature map of one picture, whose mean the classifier sees: (1280, 9, 9) float32."""
         network = self._network
         (found,) = map_with_torch(lambda one: network.maps(_normalised(one))[0].numpy(), [picture])
         return np.asarray(found, np.float32)
-
-    def logits_of_means(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits of means of feature maps, (n, 1280) float32: (n, 1000) float32."""
-        network = self._network
-        weight, bias = network.classifier_weight.numpy(), network.classifier_bias.numpy()
-        return np.asarray(means @ weight.T + bias, np.float32)
 
     @cached_property
     def _network(self) -> Network:

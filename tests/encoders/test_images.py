@@ -16,9 +16,9 @@ def text_tower() -> TextTower:
     return TextTower()
 
 
-@pytest.fixture(scope="module")
-def tower(text_tower) -> ImageTower:
-    return ImageTower(text_tower)
+@pytest.fixture(scope="module", params=[False, True], ids=["labels", "with the head"])
+def tower(text_tower, request) -> ImageTower:
+    return ImageTower(text_tower, with_head=request.param)
 
 
 @pytest.fixture(scope="module")

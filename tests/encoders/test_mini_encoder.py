@@ -89,13 +89,14 @@ def test_the_fingerprint_covers_weights_labels_and_code(monkeypatch, tmp_path):
             patch.setattr(mini, name, replace(getattr(mini, name), sha256="0" * 64))
             fingerprints.add(MiniEncoder().spec.fingerprint)
     with monkeypatch.context() as patch:
-        patch.setattr(mini, "PREPROCESSING_VERSION", -1)
+        patch.setattr(mini, "HEAD_SHA256", "0" * 64)
         fingerprints.add(MiniEncoder().spec.fingerprint)
+    fingerprints.add(MiniEncoder(version=1).spec.fingerprint)
     with monkeypatch.context() as patch:
         (tmp_path / "labels").write_text("other")
         patch.setattr(mini, "LABELS_PATH", tmp_path / "labels")
         fingerprints.add(MiniEncoder().spec.fingerprint)
-    assert len(fingerprints) == 8
+    assert len(fingerprints) == 9
     assert MiniEncoder().spec.fingerprint in fingerprints
 
 

@@ -1,0 +1,94 @@
+"""The head of `mini`, made from nothing: drawings, their features, training, measurements, and the file that ships.
+
+What is learned, and from what, is in mmsearch/encoders/mini_head.md. The parts:
+
+    _captioned.py       drawings with captions that anyone may use, split by author
+    _mini_features.py   what the image network gives for them, in several views, kept in --work
+    _tuxpaint.py        photographs and drawings that are only measured on
+    _mini_head.py       training, and the table of measurements
+
+    python benchmarks/train_mini_head.py [--work FOLDER] [--views 3] [--seconds N] [--ablate] [--write]
+
+--seconds bounds the time for features: run it again to go on. --ablate trains without each part in turn. --write puts
+the head and its digest into mmsearch/encoders/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _captioned import find_all
+from _mini_features import pooled_of
+from _mini_head import ABLATIONS, Head, Recipe, Table, captions_of, train, write_head
+from _tuxpaint import ROOT as STAMPS
+from _tuxpaint import find_stamps
+
+from mmsearch.encoders import weights
+from mmsearch.encoders.weights import HEAD_PATH
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("/tmp/mmsearch-head"), help="what is kept between runs")
+    parser.add_argument("--stamps", type=Path, default=STAMPS, help="Tux Paint's stamps")
+    parser.add_argument("--views", type=int, default=3, help="views of each drawing, the plain one included")
+    parser.add_argument("--seconds", type=float, help="for features; what is left is left for another run")
+    parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)  # beside other work, a second one only waits
+    started = time.monotonic()
+    deadline = None if asked.seconds is None else started + asked.seconds
+    drawings = find_all(asked.work / "packages")
+    views = []
+    for view in range(asked.views):
+        pooled = pooled_of(drawings, view, asked.work / "cache", deadline)
+        if pooled is None:
+            sys.exit(f"view {view} is not done; run this again to go on")
+        views.append(pooled)
+        print(f"view {view}: {len(pooled):,} drawings after {time.monotonic() - started:.0f} s", flush=True)
+    stamps = find_stamps(asked.stamps) if asked.stamps.is_dir() else []
+    pooled_stamps = pooled_of(stamps, 0, asked.work / "cache", None) if stamps else None
+    table = Table(drawings, views[0], stamps, pooled_stamps, asked.work)
+    captions = captions_of(drawings)
+    rows = {"version 1 (labels alone)": table.measure(None)}
+    print(table.header())
+    print(table.line("version 1 (labels alone)", rows["version 1 (labels alone)"]), flush=True)
+    choices = {"shipped": Recipe()} | (ABLATIONS if asked.ablate else {})
+    RESULTS.mkdir(exist_ok=True)
+    for name, recipe in choices.items():
+        measured = asked.work / f"{hashlib.sha256(f'{recipe} {asked.views}'.encode()).hexdigest()[:16]}.json"
+        if measured.exists() and not (asked.write and name == "shipped"):
+            rows[name] = json.loads(measured.read_text())
+        else:
+            head = train(drawings, np.stack(views), captions, recipe, asked.work)
+            rows[name] = table.measure(head)
+            measured.write_text(json.dumps(rows[name]))
+            if asked.write and name == "shipped":
+                _ship(head)
+        print(table.line(name, rows[name]), f"<!-- {time.monotonic() - started:.0f} s -->", flush=True)
+        (RESULTS / "mini_head.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _ship(head: Head) -> None:
+    """Put a head into the package, with its digest."""
+    write_head(head, HEAD_PATH)
+    digest = hashlib.sha256(HEAD_PATH.read_bytes()).hexdigest()
+    source = Path(weights.__file__)
+    text = re.sub(r'(HEAD_SHA256 = )"[0-9a-f]*"', rf'\1"{digest}"', source.read_text(encoding="utf-8"))
+    source.write_text(text, encoding="utf-8")
+    print(f"wrote {HEAD_PATH}: {HEAD_PATH.stat().st_size:,} bytes, SHA-256 {digest}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The head of `mini`'s second version: what the image network's features say beyond the thousand labels.
+
+Two layers over the network's 1280 features, trained contrastively on drawings and their captions: see mini_head.md for
+what it learned from, and benchmarks/train_mini_head.py for how. Its direction is added to the vector that the labels
+give (ConSE, images.py), so that photographs keep what they had. All of it is NumPy, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import WeightsError
+from indexer.types import Vectors
+from mmsearch.encoders.efficientnet import FEATURES
+from mmsearch.encoders.minilm import DIM
+from mmsearch.encoders.threads import one_blas_thread
+from mmsearch.encoders.weights import HEAD_PATH
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """The numbers of the head, all float32.
+
+    `mean`, `scale`: (1280,), of the features' square roots. `first`: (hidden, 1280) and `first_bias`; `second`: (384,
+    hidden) and `second_bias`. `share`: the length of what is added to a label vector of length 1.
+    """
+
+    mean: Floats
+    scale: Floats
+    first: Floats
+    first_bias: Floats
+    second: Floats
+    second_bias: Floats
+    share: float
+
+    @classmethod
+    def load(cls) -> Head:
+        """The head that is installed with mmsearch.
+
+        Raises:
+            WeightsError: its file is not there, or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return cls.of(load_file(HEAD_PATH))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise WeightsError(f"{HEAD_PATH} cannot be used: {error}; install mmsearch again") from error
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, NDArray[Any]]) -> Head:
+        """A head from its tensors, in any precision.
+
+        Raises:
+            KeyError: one is missing.
+            ValueError: shapes do not fit.
+        """
+        names = ("mean", "scale", "first", "first_bias", "second", "second_bias")
+        mean, scale, first, first_bias, second, second_bias = (tensors[name].astype(np.float32) for name in names)
+        hidden = len(first_bias)
+        shapes = [part.shape for part in (mean, scale, first, second, second_bias)]
+        if shapes != [(FEATURES,), (FEATURES,), (hidden, FEATURES), (DIM, hidden), (DIM,)]:
+            raise ValueError(f"the shapes of its tensors do not fit: {shapes}")
+        share = float(tensors["share"].reshape(-1)[0])
+        return cls(mean, scale, first, first_bias, second, second_bias, share)
+
+    def blended(self, features: Floats, labels: Vectors) -> Vectors:
+        """Vectors of pictures: (n, 384) float32 of length 1.
+
+        Args:
+            features: (n, 1280) float32, each in [0, 6].
+            labels: (n, 384) float32 of length 1, what the labels give for the same pictures.
+        """
+        vectors = np.empty((len(features), DIM), np.float32)
+        with one_blas_thread():
+            for row, (feature, label) in enumerate(zip(features, labels, strict=True)):  # no row hangs on another
+                hidden = np.maximum(
+                    self.first @ ((np.sqrt(np.maximum(feature, 0)) - self.mean) * self.scale) + self.first_bias, 0
+                )
+                own = self.second @ hidden + self.second_bias
+                vector = label + self.share * own / max(float(np.linalg.norm(own)), 1e-12)
+                vectors[row] = vector / np.linalg.norm(vector)
+        return vectors
