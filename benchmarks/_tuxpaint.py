@@ -5,7 +5,8 @@ white here. Its caption is the first line of the text beside it, as its authors 
 
 The rule: letters, signs, coins, chess men, flags and houses of one drawn set are left out, and of the stamps with one
 caption the first by path is kept. PNG files outside of folders named "cartoon" and of `DRAWN` are photographs; SVG
-files and what lies in those folders are drawings."""
+files and what lies in those folders are drawings.
+"""
 
 from __future__ import annotations
 
