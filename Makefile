@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Processes that run tests side by side; 0 runs them in one, which breakpoints need.
+WORKERS ?= 2
 
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -qq
 MMSEARCH = $(VENV)/bin/mmsearch
@@ -18,7 +20,7 @@ INSTALLED_DEV = $(VENV)/.installed-dev
 .PHONY: help
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "PYTHON=$(PYTHON) and VENV=$(VENV) can be set, and PYTEST_ARGS for make test."
+	@echo "PYTHON=$(PYTHON) and VENV=$(VENV) can be set, and for make test PYTEST_ARGS and WORKERS."
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mmsearch needs Python 3.10 or newer, and $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
@@ -50,7 +52,7 @@ demo: $(INSTALLED) ## install, index the media in examples/, and search them
 
 .PHONY: test
 test: $(INSTALLED_DEV) ## run the tests
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(INSTALLED_DEV) ## what a careful reviewer would run: format, lint, types, documents that run, whitespace

@@ -52,7 +52,7 @@ class Ours:
         self.effort = (
             "exact"
             if how is None
-            else (f"{self.index.facts.structure}, {how.probes} lists probed, {how.depth(10)} rescored")
+            else (f"{self.index.facts.structure}, {how.lists(10)} lists probed, {how.depth(10)} rescored")
         )
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -186,7 +187,10 @@ def run(folder: Path, venv: Path, counts: list[int], runs: int) -> dict[str, Any
         for name, model in models.items():
             library = folder / f"{name}-{count}"
             if not library.exists():
-                fill(library, model, count)
+                partial = library.with_name(f"partial-{library.name}")
+                shutil.rmtree(partial, ignore_errors=True)
+                fill(partial, model, count)
+                partial.rename(library)
             ways[f"mmsearch, {name}"] = Way([*mmsearch, "query", TEXT, "--library", str(library)])
         ours = ways[f"mmsearch, {ARCHITECTURE}"]
         ways[f"mmsearch, {ARCHITECTURE}, text by torch"] = Way(ours.command, {"MMSEARCH_KEEP_TEXT": "off"})

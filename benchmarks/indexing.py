@@ -1,7 +1,7 @@
 """Indexing, whole processes from a cold start: beside rclip, plain decoding and the bare tower; and its memory.
 
-usage: python benchmarks/indexing.py [--only images|unchanged|video|audio|memory] [--quick] [--folder DIR] [--venv DIR]
-                                     [--json FILE]
+usage: python benchmarks/indexing.py [--only images|unchanged|video|audio|memory] [--quick] [--pictures 1000,240]
+                                     [--rounds 3] [--folder DIR] [--venv DIR] [--json FILE]
 
 Images: JPEGs of 640 x 480 and 12 megapixels, `mmsearch index` and rclip 3.3.0 (a venv of its own) on the same weights
 of ViT-B-32-256, in turns. Memory: the same with 1,000 and 10,000 small files. Unchanged: a second run over 100,000 tiny
@@ -106,14 +106,15 @@ def turns(ways: Mapping[str, Callable[[Path], dict[str, Any]]], rounds: int) -> 
     return {name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
 
 
-def images(folder: Path, venv: Path, quick: bool) -> Rows:
+def images(folder: Path, options: argparse.Namespace) -> Rows:
     weights = clip_weights(folder, ARCHITECTURE)
-    rclip = Rclip.make(venv, folder / "rclip", weights)
+    rclip = Rclip.make(options.venv, folder / "rclip", weights)
     model = f"open_clip:{ARCHITECTURE}/{weights}+speech:off"
     rows = []
     print("| pictures | way | pictures/s | processor time for one, ms | peak memory, MB | rclip's time over it |")
     print("|---|---|---|---|---|---|")
-    for size, count in {(640, 480): 120 if quick else 1000, (4000, 3000): 40 if quick else 240}.items():
+    counts = (120, 40) if options.quick else map(int, options.pictures.split(","))
+    for size, count in zip(((640, 480), (4000, 3000)), counts, strict=True):
         media = folder / f"{size[0]}x{size[1]}-{count}"
         make_photographs(media, count, size)
 
@@ -124,7 +125,7 @@ def images(folder: Path, venv: Path, quick: bool) -> Rows:
         def ours(place: Path, media: Path = media) -> dict[str, Any]:
             return index(model, media, place / "library")
 
-        found = turns({"rclip 3.3.0": theirs, "mmsearch index": ours}, 1 if quick else 3)
+        found = turns({"rclip 3.3.0": theirs, "mmsearch index": ours}, options.rounds)
         for name, row in found.items():
             rows.append({"pictures": count, "size": size, "way": name, **row})
             print(
@@ -136,12 +137,12 @@ def images(folder: Path, venv: Path, quick: bool) -> Rows:
     return rows
 
 
-def memory(folder: Path, venv: Path, quick: bool) -> Rows:
+def memory(folder: Path, options: argparse.Namespace) -> Rows:
     weights = clip_weights(folder, ARCHITECTURE)
     model = f"open_clip:{ARCHITECTURE}/{weights}+speech:off"
     rows = []
     print("| small pictures | model | peak memory, MB | pictures/s |\n|---|---|---|---|")
-    for count in (100, 1000) if quick else (1000, 10_000):
+    for count in (100, 1000) if options.quick else (1000, 10_000):
         media = folder / f"160x120-{count}"
         make_photographs(media, count, (160, 120))
         with tempfile.TemporaryDirectory() as place:
@@ -158,11 +159,11 @@ def memory(folder: Path, venv: Path, quick: bool) -> Rows:
     return rows
 
 
-def unchanged(folder: Path, venv: Path, quick: bool) -> Rows:
+def unchanged(folder: Path, options: argparse.Namespace) -> Rows:
     rows = []
     print("| text files | first run, s | second run, s | its processor time, s | its peak memory, MB |")
     print("|---|---|---|---|---|")
-    for count in (1000, 10_000) if quick else (1000, 100_000):
+    for count in (1000, 10_000) if options.quick else (1000, 100_000):
         media = folder / f"texts-{count}"
         if not media.exists():
             partial = folder / f"partial-texts-{count}"
@@ -186,9 +187,9 @@ def unchanged(folder: Path, venv: Path, quick: bool) -> Rows:
     return rows
 
 
-def video(folder: Path, venv: Path, quick: bool) -> Rows:
+def video(folder: Path, options: argparse.Namespace) -> Rows:
     rows = []
-    seconds = 20 if quick else 90
+    seconds = 20 if options.quick else 90
     print("| video | way | s | times real time | segments |\n|---|---|---|---|---|")
     for every in (30, 250):
         media = folder / f"video-{seconds}-{every}"
@@ -202,7 +203,7 @@ def video(folder: Path, venv: Path, quick: bool) -> Rows:
             ),
             "mmsearch index, fake encoder": lambda place, media=media: index("fake", media, place / "library"),
         }
-        for name, row in turns(ways, 1 if quick else 3).items():
+        for name, row in turns(ways, options.rounds).items():
             rows.append({"seconds": seconds, "key frame every": every, "way": name, **row})
             print(
                 f"| {seconds} s of 1920 x 1080 at 30/s, key frames every {every} | {name} | {row['clock']:.1f} |"
@@ -234,9 +235,9 @@ def _make_video(file: Path, seconds: int, every: int) -> None:
         container.mux(stream.encode(None))
 
 
-def audio(folder: Path, venv: Path, quick: bool) -> Rows:
+def audio(folder: Path, options: argparse.Namespace) -> Rows:
     clap = clap_folder(folder)
-    seconds = 120 if quick else 600
+    seconds = 120 if options.quick else 600
     media = folder / f"sound-{seconds}"
     if not media.exists():
         media.mkdir()
@@ -254,7 +255,7 @@ def audio(folder: Path, venv: Path, quick: bool) -> Rows:
     }
     rows = []
     print("| sound | way | s | times real time |\n|---|---|---|---|")
-    for name, row in turns(ways, 1 if quick else 3).items():
+    for name, row in turns(ways, options.rounds).items():
         clock = row.get("seconds", row["clock"])
         rows.append({"sound": seconds, "way": name, **row})
         print(
@@ -263,7 +264,7 @@ def audio(folder: Path, venv: Path, quick: bool) -> Rows:
     return rows
 
 
-PARTS: dict[str, Callable[[Path, Path, bool], Rows]] = {
+PARTS: dict[str, Callable[[Path, argparse.Namespace], Rows]] = {
     "images": images,
     "memory": memory,
     "unchanged": unchanged,
@@ -276,6 +277,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--quick", action="store_true", help="fewer files, one round")
+    parser.add_argument("--pictures", default="1000,240", help="how many of 640 x 480, and of 12 megapixels")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where models and media are kept; else a temporary one")
     parser.add_argument("--venv", type=Path, help="rclip's; made if it is not there; else in the folder")
     parser.add_argument("--json", type=Path)
@@ -285,13 +288,15 @@ def main() -> None:
     with ExitStack() as stack:
         folder = (options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))).absolute()
         folder.mkdir(parents=True, exist_ok=True)
+        options.venv = (options.venv or folder / "venv").absolute()
+        options.rounds = 1 if options.quick else options.rounds
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # what is kept for these weights serves nobody
         os.environ["MMSEARCH_CACHE"] = str(cache)
         for name, part in PARTS.items():
             if options.only in (None, name):
                 print()
                 shutil.rmtree(cache, ignore_errors=True)
-                found[name] = part(folder, (options.venv or folder / "venv").absolute(), options.quick)
+                found[name] = part(folder, options)
     print(f"\n{machine()}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -53,7 +53,7 @@ from indexer.schema import (
     under_or_at,
 )
 from indexer.types import Channel, ModelSpec, Vectors
-from indexer.writes import count_added, drop_orphans, inserted, move_files, now, write_file
+from indexer.writes import count_added, drop_orphans, inserted, move_files, now, write_files
 
 _ENCODED_CONTENT = (  # asked for every file, so built once
     select(Content.id)
@@ -274,8 +274,7 @@ class Store:
         stays until `drop_orphans`: another file of the same run may be about to take it (a renamed file).
         """
         with self.writing() as connection:
-            for outcome in outcomes:
-                write_file(connection, generation_id, outcome)
+            write_files(connection, generation_id, outcomes)
             count_added(connection, generation_id, outcomes)
 
     def drop_orphans(self) -> int:

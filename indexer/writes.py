@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from indexer.halves import STORED_DTYPE
-from indexer.records import NewContent, Outcome
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import Content, Encoding, File, Scope, Segment, Tally
 
 _MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
+_AT_ONCE = 256  # files whose rows are written together
 
 # Statements that are run for every file are built once: building one costs more than SQLite takes to run it.
-_CONTENT_OF = select(Content.id).where(Content.digest == bindparam("digest"), Content.format == bindparam("format"))
-_FILE_AT = select(File.id).where(
-    File.root_id == bindparam("root_id"), File.directory == bindparam("directory"), File.name == bindparam("name")
+_CONTENTS_OF = select(Content.id, Content.digest, Content.format).where(
+    Content.digest.in_(bindparam("digests", expanding=True))
 )
+_FILES_AT = select(File.id, File.name).where(
+    File.root_id == bindparam("root_id"),
+    File.directory == bindparam("directory"),
+    File.name.in_(bindparam("names", expanding=True)),
+)
+_LAST_IDS = (select(func.max(Content.id)), select(func.max(Encoding.id)))
 _CHANGE_FILE = update(File).where(File.id == bindparam("file_id"))
 _NEW_FILE, _NEW_CONTENT, _NEW_ENCODING, _NEW_SEGMENTS = insert(File), insert(Content), insert(Encoding), insert(Segment)
 
@@ -34,80 +40,120 @@ def now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
-def write_file(connection: Connection, generation_id: int, outcome: Outcome) -> None:
-    """Write one file's row, and its content when that is new."""
-    place, content = outcome.place, outcome.content
-    if isinstance(content, NewContent):
-        content_id: int | None = _write_content(connection, generation_id, content)
-    else:
-        content_id = content
-    row = {
-        "size": place.size,
-        "mtime_ns": place.mtime_ns,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "content_id": content_id,
-    }
-    key = {"root_id": place.root_id, "directory": place.directory, "name": place.name}
-    file_id = connection.execute(_FILE_AT, key).scalar()
-    if file_id is not None:
-        connection.execute(_CHANGE_FILE, {"file_id": file_id, **row})
-    else:
-        connection.execute(_NEW_FILE, {**key, **row})
+def write_files(connection: Connection, generation_id: int, outcomes: Sequence[Outcome]) -> None:
+    """Write the rows of some files, and their contents when these are new.
+
+    A statement costs more than the row that it writes: each writes the rows of all these files.
+    """
+    for start in range(0, len(outcomes), _AT_ONCE):
+        some = outcomes[start : start + _AT_ONCE]
+        content_ids = _write_contents(connection, generation_id, [o.content for o in some if _is_new(o.content)])
+        known = _known_files(connection, [outcome.place for outcome in some])
+        new: dict[tuple[int, str, str], dict[str, Any]] = {}
+        changed = []
+        for outcome in some:
+            place, content = outcome.place, outcome.content
+            key = (place.root_id, place.directory, place.name)
+            row = {
+                "size": place.size,
+                "mtime_ns": place.mtime_ns,
+                "state": outcome.state,
+                "reason": outcome.reason,
+                "content_id": content_ids[_key(content)] if isinstance(content, NewContent) else content,
+            }
+            if key in known:
+                changed.append({"file_id": known[key], **row})
+            else:  # a name that comes twice is what it was last
+                new[key] = {"root_id": key[0], "directory": key[1], "name": key[2], **row}
+        if changed:
+            connection.execute(_CHANGE_FILE, changed)
+        if new:
+            connection.execute(_NEW_FILE, list(new.values()))
 
 
-def _write_content(connection: Connection, generation_id: int, new: NewContent) -> int:
-    """Write a content, unless its bytes are known from another generation, and its segments; the content's id."""
-    info = new.info
-    content_id = connection.execute(_CONTENT_OF, {"digest": new.digest, "format": info.format}).scalar()
-    if content_id is None:
-        content_id = inserted(
-            connection.execute(
-                _NEW_CONTENT,
-                {
-                    "digest": new.digest,
-                    "kind": info.kind,
-                    "format": info.format,
-                    "width": info.width,
-                    "height": info.height,
-                    "duration_seconds": info.duration_seconds,
-                    "captured_at": info.captured_at.isoformat() if info.captured_at else None,
-                    "latitude": info.latitude,
-                    "longitude": info.longitude,
-                    "title": info.title,
-                },
-            )
-        )
-    encoding_id = inserted(
-        connection.execute(
-            _NEW_ENCODING,
+def _is_new(content: NewContent | int | None) -> TypeGuard[NewContent]:
+    return isinstance(content, NewContent)
+
+
+def _key(content: NewContent) -> tuple[str, str]:
+    return content.digest, content.info.format
+
+
+def _known_files(connection: Connection, places: Sequence[FilePlace]) -> dict[tuple[int, str, str], int]:
+    """The ids of those files that have rows, by root, folder and name."""
+    names = defaultdict(list)
+    for place in places:
+        names[place.root_id, place.directory].append(place.name)
+    found = {}
+    for (root_id, directory), some in names.items():
+        given = {"root_id": root_id, "directory": directory, "names": some}
+        for file_id, name in connection.execute(_FILES_AT, given).all():
+            found[root_id, directory, name] = file_id
+    return found
+
+
+def _write_contents(
+    connection: Connection, generation_id: int, contents: Sequence[NewContent]
+) -> dict[tuple[str, str], int]:
+    """Write contents, unless their bytes are known from another generation, and segments; ids by digest and format."""
+    if not contents:
+        return {}
+    given = {"digests": [content.digest for content in contents]}
+    ids = {(digest, format): id for id, digest, format in connection.execute(_CONTENTS_OF, given).all()}
+    # Only this process writes, and numbers that SQLite would choose are the next ones too.
+    content_id, encoding_id = (connection.execute(query).scalar_one() or 0 for query in _LAST_IDS)
+    new, encodings, segments = [], [], []
+    encoded_at = now()
+    for content in {_key(content): content for content in contents}.values():
+        if _key(content) not in ids:
+            content_id += 1
+            ids[_key(content)] = content_id
+            new.append({"id": content_id, **_content_row(content)})
+        encoding_id += 1
+        encodings.append(
             {
-                "content_id": content_id,
+                "id": encoding_id,
+                "content_id": ids[_key(content)],
                 "generation_id": generation_id,
-                "problem": new.problem,
-                "speech_lines": new.speech_lines,
-                "encoded_at": now(),
-            },
+                "problem": content.problem,
+                "speech_lines": content.speech_lines,
+                "encoded_at": encoded_at,
+            }
         )
-    )
-    if new.segments:
-        connection.execute(
-            _NEW_SEGMENTS,
-            [
-                {
-                    "encoding_id": encoding_id,
-                    "channel": segment.channel,
-                    "start_seconds": segment.start_seconds,
-                    "end_seconds": segment.end_seconds,
-                    "text": segment.text,
-                    "look": segment.look,
-                    "norm": segment.norm,
-                    "vector": segment.vector.astype(STORED_DTYPE).tobytes(),
-                }
-                for segment in new.segments
-            ],
-        )
-    return content_id
+        segments += [_segment_row(encoding_id, segment) for segment in content.segments]
+    for statement, rows in ((_NEW_CONTENT, new), (_NEW_ENCODING, encodings), (_NEW_SEGMENTS, segments)):
+        if rows:
+            connection.execute(statement, rows)
+    return ids
+
+
+def _content_row(new: NewContent) -> dict[str, Any]:
+    info = new.info
+    return {
+        "digest": new.digest,
+        "kind": info.kind,
+        "format": info.format,
+        "width": info.width,
+        "height": info.height,
+        "duration_seconds": info.duration_seconds,
+        "captured_at": info.captured_at.isoformat() if info.captured_at else None,
+        "latitude": info.latitude,
+        "longitude": info.longitude,
+        "title": info.title,
+    }
+
+
+def _segment_row(encoding_id: int, segment: NewSegment) -> dict[str, Any]:
+    return {
+        "encoding_id": encoding_id,
+        "channel": segment.channel,
+        "start_seconds": segment.start_seconds,
+        "end_seconds": segment.end_seconds,
+        "text": segment.text,
+        "look": segment.look,
+        "norm": segment.norm,
+        "vector": segment.vector.astype(STORED_DTYPE).tobytes(),
+    }
 
 
 def drop_orphans(connection: Connection) -> int:

@@ -164,7 +164,7 @@ def _way(facts: IndexFacts) -> str:
         return f"exact, {many(facts.vectors, 'vector')}"
     how, rest = facts.settings, f", and {facts.scanned:,} new ones exactly" if facts.scanned else ""
     return (
-        f"{facts.structure}, {how.probes:,} lists probed, {how.depth(10):,} of {facts.vectors:,} vectors compared in"
+        f"{facts.structure}, {how.lists(10):,} lists probed, {how.depth(10):,} of {facts.vectors:,} vectors compared in"
         f" full{rest}; recall@10 {how.recalls[0]:.3f} on {how.queries} {how.asked}"
     )
 

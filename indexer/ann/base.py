@@ -105,7 +105,7 @@ class Base:
             found = on_gpu.candidates(queries, wide)
             found = np.where((found >= 0) & self.alive[found], found, -1)
             return rescored(self.rows, self.scales, queries, found, k)
-        probes = settings.probes
+        probes = min(settings.lists(k), self.structure.lists)
         if count * 2 < len(self.ids):  # what is left lies further away, so in more of the lists, and closer together
             probes, depth = self.structure.lists, 2 * depth
         scores, rows = rescored(self.rows, self.scales, queries, self.candidates(queries, depth, probes, chosen), k)

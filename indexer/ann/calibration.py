@@ -27,10 +27,11 @@ KS = (10, 100, 1000)
 """How many results settings are chosen for; what lies between is interpolated."""
 
 _QUERIES = 256
+_STOPGAP = 96  # queries where there are no texts yet
 _DEEPEST = 4096  # vectors rescored, at most, for KS
 _HEADROOM = 1.25  # more are rescored than was enough for the queries that were asked
 _STEP = 0.5  # how far a query of one's own kind lies from a vector, in parts of how far vectors lie from their mean
-_BLOCK = 16_384  # rows
+_BLOCK = 65_536  # rows
 _GROWN = 1.5  # times as many vectors, for which settings are found out again
 _HALF = 0.5  # of what may be missed, so much may be missed for lists that are not probed
 
@@ -40,7 +41,7 @@ class Settings:
     """How a base is searched, and how it was found out.
 
     Attributes:
-        probes: lists that are probed.
+        probes: how many lists are probed, for each of `KS`.
         depths: how many vectors are rescored, for each of `KS`.
         recalls: what share the texts found of so many best, in [0, 1].
         asked: what the queries were: texts, or vectors of the index that were moved away from it.
@@ -49,7 +50,7 @@ class Settings:
         target: the recall that was wanted.
     """
 
-    probes: int
+    probes: tuple[int, ...]
     depths: tuple[int, ...]
     recalls: tuple[float, ...]
     asked: Asked
@@ -64,9 +65,15 @@ class Settings:
 
     def depth(self, k: int) -> int:
         """How many vectors are rescored for the k best."""
-        if k >= KS[-1]:
-            return round(self.depths[-1] * k / KS[-1])
-        return round(float(np.interp(k, KS, self.depths)))
+        return _between(self.depths, k)
+
+    def lists(self, k: int) -> int:
+        """How many lists are probed for the k best: more than there are, at times."""
+        return _between(self.probes, k)
+
+
+def _between(known: tuple[int, ...], k: int) -> int:
+    return round(known[-1] * k / KS[-1] if k >= KS[-1] else float(np.interp(k, KS, known)))
 
 
 def calibrate(base: Base, texts: Vectors | None, target: float) -> Settings:
@@ -75,35 +82,36 @@ def calibrate(base: Base, texts: Vectors | None, target: float) -> Settings:
     Args:
         base: what is searched.
         texts: queries like those to come, (q, dim) float32; None or none at all for queries made from the base.
-        target: the mean recall at 10 and at 100 that is wanted, in (0, 1].
+        target: the mean recall at 10, at 100 and at 1,000 that is wanted, in (0, 1].
     """
-    asked: Asked = "own vectors" if texts is None or not len(texts) else "texts"
-    groups = [moved(base.snapshot(), _QUERIES) if texts is None or not len(texts) else spread(texts, _QUERIES)]
-    groups.append(near(base.snapshot(), _QUERIES // 2))
+    asked: Asked
+    if texts is not None and len(texts):
+        asked, groups = "texts", [spread(texts, _QUERIES), near(base.snapshot(), _QUERIES // 2)]
+    else:  # a stopgap, which is not to take long: texts follow
+        asked, groups = "own vectors", [moved(base.snapshot(), _STOPGAP), near(base.snapshot(), _STOPGAP // 2)]
     queries = np.concatenate(groups)
     bounds = np.cumsum([0, *map(len, groups)])
     truth = best_of(base.snapshot(), base.scales, queries, min(KS[-1], len(base)))
     deepest = min(_DEEPEST, len(base))
-    # Which place each of the true ones has among the candidates, from the best estimate on.
     lists = base.structure.lists
-    probes = lists if base.probes_all else max(1, lists // 64)
-    while True:
+    probes = lists if base.probes_all else max(1, lists // 32)
+    probed: list[int] = []
+    depths: list[int] = []
+    recalls: list[float] = []
+    while len(probed) < len(KS):
+        # Which place each of the true ones has among the candidates, from the best estimate on.
         all_places = _places(base, queries, truth, deepest, probes)
         places = [all_places[low:high] for low, high in pairwise(bounds.tolist())]
-        found = [float(np.isfinite(of[:, :k]).mean()) for k in KS for of in places]
-        if probes >= lists or min(found) >= 1 - (1 - target) * _HALF:
-            break
+        for k in KS[len(probed) :]:  # more results need more lists, never fewer
+            found = min(float(np.isfinite(of[:, :k]).mean()) for of in places)
+            if probes < lists and found < 1 - (1 - target) * _HALF:
+                break
+            depth = min(len(base), max(_enough(of[:, :k], k, target) for of in places))
+            probed.append(probes)
+            depths.append(depth)
+            recalls.append(float((places[0][:, :k] < depth).mean()))
         probes = min(lists, -(-probes * 3 // 2))
-    depths = tuple(min(len(base), max(_enough(of[:, :k], k, target) for of in places)) for k in KS)
-    return Settings(
-        probes,
-        depths,
-        tuple(float((places[0][:, :k] < depth).mean()) for k, depth in zip(KS, depths, strict=True)),
-        asked,
-        len(groups[0]),
-        len(base),
-        target,
-    )
+    return Settings(tuple(probed), tuple(depths), tuple(recalls), asked, len(groups[0]), len(base), target)
 
 
 def best_of(rows: Rows, scales: Vectors, queries: Vectors, k: int) -> np.ndarray:

@@ -133,7 +133,7 @@ def read_facts(path: Path) -> IndexFacts | None:
 def _facts(head: dict[str, Any]) -> IndexFacts:
     found, settings = head["index"], head["index"]["settings"]
     if settings is not None:
-        settings = Settings(**settings | {name: tuple(settings[name]) for name in ("depths", "recalls")})
+        settings = Settings(**settings | {name: tuple(settings[name]) for name in ("probes", "depths", "recalls")})
     return IndexFacts(**found | {"settings": settings})
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import update_wrapper
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,11 +24,29 @@ from indexer.types import Vectors
 _FILTERS = 4  # sets of allowed ids that are kept as rows
 
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+def _in_turn(
+    method: Callable[Concatenate[VectorIndex, Given], Result],
+) -> Callable[Concatenate[VectorIndex, Given], Result]:
+    """A method that waits for others of its index: what FAISS holds moves in memory while vectors are added."""
+
+    def one_at_a_time(self: VectorIndex, /, *args: Given.args, **how: Given.kwargs) -> Result:
+        with self._lock:
+            return method(self, *args, **how)
+
+    update_wrapper(one_at_a_time, method)
+    return one_at_a_time
+
+
 class VectorIndex:
     """Vectors of length 1, kept in half precision, each with an int64 id.
 
     A small index is scanned. A large one has a *base*, which is found through codes and rescored, and a *tail* of what
-    came since, which is scanned. Scores are always the true inner products, as of vectors of length 1.
+    came since, which is scanned. Scores are always the true inner products, as of vectors of length 1. Several threads
+    may use it at once.
     """
 
     def __init__(self, dim: int, policy: Policy | None = None) -> None:
@@ -34,12 +56,14 @@ class VectorIndex:
         self._settings: Settings | None = None
         self._parts: list[Exact] = []
         self._version = 0
+        self._lock = threading.RLock()
         self._filters: dict[int, tuple[Ids, int, list[tuple[Mask | None, int]]]] = {}
 
     def __len__(self) -> int:
         return (len(self._base) if self._base is not None else 0) + sum(len(part) for part in self._parts)
 
     @property
+    @_in_turn
     def ids(self) -> Ids:
         """The ids in the index: (n,) int64, in the order in which they lie there."""
         own = [] if self._base is None else [self._base.ids[self._base.alive] if self._base.dead else self._base.ids]
@@ -50,6 +74,7 @@ class VectorIndex:
         """How it is searched."""
         return disk.Content(self._base, self._settings, self._parts).facts
 
+    @_in_turn
     def halves(self, start: int = 0, count: int | None = None) -> Halves:
         """Vectors as they are stored: (n, dim) float16, in the order of `ids`, `count` of them from `start` on."""
         end = len(self) if count is None else min(len(self), start + count)
@@ -65,6 +90,7 @@ class VectorIndex:
         """The same as (n, dim) float32 of length 1."""
         return unit_of(self.halves(start, count))
 
+    @_in_turn
     def vectors_of(self, ids: Ids) -> Vectors:
         """The vectors of some ids: (len(ids), dim) float32 of length 1; zeros for one that was removed meanwhile."""
         found = np.zeros((len(ids), self.dim), np.float32)
@@ -78,6 +104,7 @@ class VectorIndex:
                 found[there] = part.rows[rows[there]].astype(np.float32) * part.scales[rows[there], None]
         return found
 
+    @_in_turn
     def halves_of(self, ids: Ids) -> Halves:
         """The same as they are stored: (len(ids), dim) float16."""
         found = np.zeros((len(ids), self.dim), STORED_DTYPE)
@@ -96,6 +123,7 @@ class VectorIndex:
 
     # --- changing ---
 
+    @_in_turn
     def add(self, ids: Ids, vectors: Vectors | Halves) -> None:
         """Add vectors under ids that are not in the index yet. They are kept in half precision."""
         if vectors.shape != (len(ids), self.dim):
@@ -113,6 +141,7 @@ class VectorIndex:
             self._parts.append(whole)
         self._version += 1
 
+    @_in_turn
     def remove(self, ids: Ids) -> int:
         """Remove these ids; those that are not there are passed over. Returns how many went."""
         ids = np.unique(np.asarray(ids, np.int64))
@@ -132,6 +161,7 @@ class VectorIndex:
 
     # --- searching ---
 
+    @_in_turn
     def search(
         self, queries: Vectors, k: int, *, allowed: Ids | None = None, exact: bool = False
     ) -> tuple[Vectors, Ids]:
@@ -209,6 +239,7 @@ class VectorIndex:
             return False
         return self._current_settings().suits(len(base), "texts" if texts else "own vectors", policy.recall)
 
+    @_in_turn
     def begin(self, *, texts: bool = False) -> Build | None:
         """What there is to build so that the index suits its vectors; None when it does.
 
@@ -234,6 +265,7 @@ class VectorIndex:
             wanted, rows, parts = None, (), ()
         return Build(base, wanted, rows, parts, self.dim, policy.recall, None if base is None else self._settings)
 
+    @_in_turn
     def adopt(self, built: Built) -> None:
         """Take over what was built, less what was removed meanwhile, and with what came meanwhile as its tail."""
         old = self._base
@@ -258,6 +290,7 @@ class VectorIndex:
 
     # --- files ---
 
+    @_in_turn
     def save(self, path: Path, stamp: Stamp) -> None:
         """Write the index file, and before it that of its base if it is new. Each is whole or is not there."""
         disk.write(path, stamp, disk.Content(self._base, self._settings, self._parts))

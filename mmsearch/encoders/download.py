@@ -7,9 +7,9 @@ the place where it will be, under its SHA-256, and the next run goes on from the
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -76,8 +76,9 @@ def fetch(remote: Remote, on_fetching: OnFetching | None = None) -> Path:
         if not COMMIT.fullmatch(asked):
             reference = place / "refs" / asked
             reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.with_name(f"{reference.name}.{os.getpid()}").write_text(remote.commit, encoding="utf-8")
-            reference.with_name(f"{reference.name}.{os.getpid()}").replace(reference)
+            temporary = reference.with_name(f"{reference.name}.{uuid.uuid4().hex}")  # another thread may do the same
+            temporary.write_text(remote.commit, encoding="utf-8")
+            temporary.replace(reference)
     folder = place / "snapshots" / remote.commit
     if not need.is_met_by(folder):
         raise WeightsError(f"{folder} lacks files of {need.repository!r} after fetching it: expected {need}")

@@ -40,6 +40,7 @@ from mmsearch.server.models import (
 )
 from mmsearch.server.opening import find, opened
 from mmsearch.server.uploads import Upload, Uploads
+from mmsearch.server.work import check_left
 from mmsearch.terms import Term
 
 _STAND_IN = re.compile(r"(?:item:([0-9a-f]{40}-[a-z0-9]{1,20})|upload:([0-9a-f]{32}))")
@@ -176,6 +177,7 @@ def answer(engine: Engine, uploads: Uploads, request: QueryRequest) -> AnswerMod
     """Ask the library, and say what it found."""
     started = time.perf_counter()
     query = query_of(engine, uploads, request)
+    check_left()
     found = engine.query(query)
     return answer_of(engine, request, found, time.perf_counter() - started, engine.missing_bridge(query))
 

@@ -107,6 +107,8 @@ class QueryRequest(Filters):
     """Leave out what is at least this similar to a negative term."""
     words: bool = True
     """Whether words are also looked for literally."""
+    exact: bool = False
+    """Compare every vector, also in a large library."""
 
 
 class SimilarRequest(Filters):

@@ -106,7 +106,7 @@ def test_calibration_pays_for_texts():
     index.settle(gap(4000)[1][100:])
     high = index.facts.settings
     assert (low.target, high.target) == (0.95, 0.99)
-    assert high.probes >= low.probes
+    assert all(a >= b for a, b in zip(high.probes, low.probes, strict=True))
     assert all(a >= b for a, b in zip(high.depths, low.depths, strict=True))
     assert recall(index.search(queries, 10)[1], brute_force(queries, ids, vectors, 10)[1]) >= 0.98
 
@@ -582,7 +582,33 @@ def test_a_reader_and_a_writer_of_the_same_files(tmp_path):
     assert loads > 1
 
 
+def test_vectors_may_be_read_while_others_are_added():
+    vectors, _ = gap(20_000, dim=64)
+    index = VectorIndex(64, Policy(exact_components=10**9))
+    index.add(np.arange(100), vectors[:100])
+    stop, errors = threading.Event(), []
+
+    def read():
+        try:
+            while not stop.is_set():
+                np.testing.assert_array_equal(index.halves_of(np.arange(100)), vectors[:100])
+                index.search(unit_of(vectors[:1]), 5)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for start in range(100, 20_000, 100):
+        index.add(np.arange(start, start + 100), vectors[start : start + 100])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
 def test_settings_grow_with_k():
-    of = Settings(64, (40, 200, 1600), (1.0, 1.0, 1.0), "texts", 256, 10**5, 0.99)
+    of = Settings((8, 10, 100), (40, 200, 1600), (1.0, 1.0, 1.0), "texts", 256, 10**5, 0.99)
     assert [of.depth(k) for k in (1, 10, 55, 100, 1000, 2000)] == [40, 40, 120, 200, 1600, 3200]
+    assert [of.lists(k) for k in (1, 10, 55, 100, 1000, 2000)] == [8, 8, 9, 10, 100, 200]
     assert all(of.depth(k) >= k for k in range(1, 5000, 7))

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from indexer.testing import FakeEncoder
 from indexer.types import MediaInfo
 from indexer.verify import verify
 
-POLICY = Policy(exact_components=8000, few_lists=4, tail=100)  # of the 16 dimensions that the fake encoder has
+POLICY = Policy(exact_components=3200, few_lists=4, tail=100)  # of the 16 dimensions that the fake encoder has
 
 
 def unit(rng, n):
@@ -84,7 +85,7 @@ def structure(library):
 
 
 def test_a_writer_builds_and_who_comes_later_loads(opened, rng):
-    vectors = unit(rng, 1200)
+    vectors = unit(rng, 400)
     writer = opened()
     write(writer, vectors)
     assert writer.index_facts() == {}
@@ -104,10 +105,10 @@ def test_a_writer_builds_and_who_comes_later_loads(opened, rng):
 
 def test_settings_are_found_out_again_when_there_are_texts(opened, rng):
     writer = opened()
-    generation = write(writer, unit(rng, 1200))
+    generation = write(writer, unit(rng, 400))
     writer.save_indexes()
     (base,) = writer.path.glob("index/*.base")
-    row = BackgroundRow("text", "visual", 0.1, 0.1, 0.0, 0.0, 1200, 1200, 1200, "here")
+    row = BackgroundRow("text", "visual", 0.1, 0.1, 0.0, 0.0, 400, 400, 400, "here")
     write_backgrounds(writer.store, generation, [(row, unit(rng, 40))])
     writer.save_indexes()
     assert list(writer.path.glob("index/*.base")) == [base], "only its settings changed"
@@ -119,31 +120,32 @@ def test_settings_are_found_out_again_when_there_are_texts(opened, rng):
 
 
 def test_a_reader_takes_over_what_a_writer_built_meanwhile(opened, rng):
-    vectors = unit(rng, 1500)
+    vectors = unit(rng, 500)
     writer, reader = opened(), opened()
     write(writer, vectors[:50])
     check(reader, vectors[:50], rng)
-    write(writer, vectors[50:1400], first=50)
-    check(reader, vectors[:1400], rng)
+    write(writer, vectors[50:450], first=50)
+    check(reader, vectors[:450], rng)
     assert structure(reader) == "exact", "building is the writer's"
     writer.save_indexes()
-    check(reader, vectors[:1400], rng)
+    check(reader, vectors[:450], rng)
     assert structure(reader) != "exact"
-    write(writer, vectors[1400:], first=1400)
+    write(writer, vectors[450:], first=450)
     writer.store.remove(1, "7.jpg")
     check(reader, np.delete(vectors, 7, axis=0), rng)
 
 
-def test_a_reader_leaves_the_file_of_a_writer_alone(opened, rng):
+def test_a_reader_leaves_the_file_of_a_writer_alone(opened, rng, monkeypatch):
     """It may have an older base mapped, whose file is gone: to save that again would undo the writer's work."""
-    vectors = unit(rng, 4000)
+    monkeypatch.setattr(library_module, "_WORTH_SAVING", 50)
+    vectors = unit(rng, 700)
     writer, reader = opened(), opened()
-    write(writer, vectors[:1200])
+    write(writer, vectors[:400])
     writer.save_indexes()
-    check(reader, vectors[:1200], rng)
-    write(writer, vectors[1200:1400], first=1200)
+    check(reader, vectors[:400], rng)
+    write(writer, vectors[400:600], first=400)
     writer.save_indexes()
-    write(writer, vectors[1400:], first=1400)
+    write(writer, vectors[600:], first=600)
     files = sorted(writer.path.glob("index/*"))
     check(reader, vectors, rng)
     assert sorted(writer.path.glob("index/*")) == files
@@ -151,7 +153,7 @@ def test_a_reader_leaves_the_file_of_a_writer_alone(opened, rng):
 
 
 def test_who_finds_no_index_builds_it_for_all(opened, rng):
-    vectors = unit(rng, 1200)
+    vectors = unit(rng, 400)
     write(opened(), vectors)
     reader = opened()
     check(reader, vectors, rng, exact=False)
@@ -160,7 +162,7 @@ def test_who_finds_no_index_builds_it_for_all(opened, rng):
 
 
 def test_who_may_not_write_scans(opened, rng, monkeypatch):
-    vectors = unit(rng, 1200)
+    vectors = unit(rng, 400)
     write(opened(), vectors)
     monkeypatch.setattr(library_module.os, "access", lambda *_: False)
     reader = opened()
@@ -171,7 +173,7 @@ def test_who_may_not_write_scans(opened, rng, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "codes", "rows", "another's"])
 def test_a_bad_base_is_made_again_from_the_store(opened, rng, damage, caplog):
-    vectors = unit(rng, 1200)
+    vectors = unit(rng, 400)
     writer = opened()
     write(writer, vectors)
     writer.save_indexes()
@@ -200,7 +202,7 @@ def test_a_bad_base_is_made_again_from_the_store(opened, rng, damage, caplog):
 
 
 def test_verify_finds_a_sound_base_sound_and_a_wrong_vector(opened, rng):
-    vectors = unit(rng, 1200)
+    vectors = unit(rng, 400)
     library = opened()
     write(library, vectors)
     library.save_indexes()
@@ -216,16 +218,16 @@ def test_verify_finds_a_sound_base_sound_and_a_wrong_vector(opened, rng):
 
 def test_forgetting_an_index_leaves_no_files(opened, rng):
     library = opened()
-    write(library, unit(rng, 1200))
+    write(library, unit(rng, 400))
     library.save_indexes()
     library.forget_index("visual")
     assert not list(library.path.glob("index/*visual*"))
 
 
 def test_searching_while_indexes_are_built_never_fails(opened, rng):
-    vectors = unit(rng, 3000)
+    vectors = unit(rng, 1200)
     writer, reader = opened(), opened()
-    write(writer, vectors[:600])
+    write(writer, vectors[:300])
     errors, stop = [], threading.Event()
 
     def search(library):
@@ -236,6 +238,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
                 if ids.shape != (2, 5) or not np.isfinite(scores).all():
                     raise LibraryError(f"{scores} {ids}")
                 library.index("visual").vectors_of(ids[0])
+                time.sleep(0.002)
             except Exception as error:
                 errors.append(error)
                 return
@@ -243,7 +246,7 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
     threads = [threading.Thread(target=search, args=(library,)) for library in (writer, reader)]
     for thread in threads:
         thread.start()
-    for n in range(600, 3000, 300):
+    for n in range(300, 1200, 300):
         write(writer, vectors[n : n + 300], first=n)
         writer.store.remove(1, f"{n}.jpg")
         writer.save_indexes()
@@ -251,8 +254,8 @@ def test_searching_while_indexes_are_built_never_fails(opened, rng):
     for thread in threads:
         thread.join()
     assert errors == []
-    kept = np.ones(3000, bool)
-    kept[600:3000:300] = False
+    kept = np.ones(1200, bool)
+    kept[300:1200:300] = False
     for library in (writer, reader, opened()):
         check(library, vectors[kept], rng)
         assert structure(library) != "exact"

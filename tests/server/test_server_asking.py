@@ -3,11 +3,12 @@
 import json
 import os
 import wave
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from mmsearch import Query
+from mmsearch.server.models import QueryRequest
 
 API = "/api/v1"
 ERROR = {"error", "message", "hint"}
@@ -64,6 +65,10 @@ def test_a_line_that_was_answered_reads_back(client, item_of):
     again = client.get(f"{API}/query", params={"q": first["query"]["line"], "k": 7}).json()
     assert again["query"] == first["query"]
     assert again["hits"] == first["hits"]
+
+
+def test_a_request_has_all_that_a_query_has():
+    assert set(QueryRequest.model_fields) == {field.name for field in fields(Query)}
 
 
 def test_what_looks_like_a_path_in_a_line_is_words(client, shelf):
