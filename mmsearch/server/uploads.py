@@ -93,15 +93,13 @@ class Uploads:
             digest, size = self._copy(file, descriptor)
             info = self._probe(path)
             id = hashlib.blake2b(digest + suffix.encode(), digest_size=16).hexdigest()
+            kept = Upload(id, Path(name).name[:200] or "upload", self._folder / f"{id}{suffix}", size, info)
             with self._lock:
-                if id in self._kept:
-                    self._kept.move_to_end(id)
-                    return self._kept[id]
-                place = self._folder / f"{id}{suffix}"
-                os.replace(path, place)
-                kept = Upload(id, Path(name).name[:200] or "upload", place, size, info)
-                self._kept[id] = kept
-                self._bytes += size
+                if id not in self._kept:
+                    os.replace(path, kept.path)
+                    self._bytes += size
+                self._kept[id] = kept  # by the name that it has now
+                self._kept.move_to_end(id)
                 self._make_room()
                 return kept
         finally:

@@ -151,6 +151,9 @@ def test_an_upload_is_known_and_has_a_picture(client, shelf):
         sent = client.post(f"{API}/uploads", files={"file": ("my clip.mp4", file)}).json()
     assert (sent["kind"], sent["format"], sent["width"], sent["duration"]) == ("video", "mp4", 64, 3.0)
     assert client.get(f"{API}/uploads/{sent['upload']}").json() == sent
+    with (shelf / "media" / "clip.mp4").open("rb") as file:
+        again = client.post(f"{API}/uploads", files={"file": ("other name.mp4", file)}).json()
+    assert again == {**sent, "name": "other name.mp4"}
     picture = client.get(f"{API}/uploads/{sent['upload']}/thumbnail")
     assert picture.headers["content-type"] == "image/webp"
     assert picture.content[8:12] == b"WEBP"
