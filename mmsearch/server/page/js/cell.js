@@ -17,7 +17,7 @@ export function cell(hit, { index, size, address, isDimmed, onOpen }) {
     class: `cell${isDimmed || !hit.stands_out ? " is-weak" : ""}`, href: address, draggable: true, "aria-label": nameOf(hit, match),
   }, thumb, h("div", { class: "caption" },
     h("div", { class: "name", title: hit.path }, hit.name),
-    h("div", { class: "meta" }, meter(match), h("span", {}, `${match.words} · ${match.number}`))));
+    h("div", { class: "meta" }, meter(match), h("span", {}, ...shortly(match)))));
   fillThumb(thumb, hit, size, link);
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // in a tab of its own
@@ -30,6 +30,19 @@ export function cell(hit, { index, size, address, isDimmed, onOpen }) {
   });
   if (hit.kind === "video") playOnHover(link, thumb, hit);
   return link;
+}
+
+/** What is said or written there, as much as there is room for. */
+function quote(hit, size) {
+  const room = hit.kind === "audio" ? size.height * 0.64 - 18 : size.height - 14;
+  const lines = Math.floor((room - 42) / 21);
+  return lines < 1 ? "" : h("p", { class: "quote", vars: { "--quote-lines": lines } }, ...marked(hit.text, hit.matched));
+}
+
+/** "Strong match · 98 %"; where there is little room, "Strong · 98 %". */
+function shortly({ words, number }) {
+  const [first, rest] = words.split(/(?= match$)/);
+  return [first, rest ? h("span", { class: "of-match" }, rest) : "", ` · ${number}`];
 }
 
 function nameOf(hit, match) {
@@ -57,7 +70,7 @@ function fillThumb(thumb, hit, size, link) {
       thumb.append(canvas);
       timers.push(setTimeout(() => wave(canvas, hit, leaving.signal), PATIENCE));
     }
-    if (hit.text) thumb.append(h("p", { class: "quote", vars: { "--quote-lines": Math.floor((size.height - 52) / 21) } }, ...marked(hit.text, hit.matched)));
+    if (hit.text) thumb.append(quote(hit, size));
     else if (kind === "text") thumb.append(icon("text", "kind-mark"));
   } else {
     const image = h("img", { alt: "", decoding: "async", draggable: false, width: size.width, height: size.height });

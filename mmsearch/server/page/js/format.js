@@ -15,7 +15,8 @@ const WORDS = [
   { from: 0.9, words: "Strong match", level: 3 },
   { from: 0.6, words: "Good match", level: 2 },
   { from: 0.25, words: "Possible match", level: 1 },
-  { from: 0, words: "Weak match", level: 0 },
+  { from: 0.05, words: "Weak match", level: 0 },
+  { from: 0, words: "Only near", level: 0 },
 ];
 
 /** What a result's confidence is called: {words, number, level}. Without calibration, it is only how similar it is. */
@@ -86,9 +87,9 @@ export function folderOf(path) {
   return at > 0 ? path.slice(0, at) : path;
 }
 
-/** A long duration: "3.2 hours", "12 minutes". */
+/** A long duration: 3.2 h, 12 min. */
 export function longTime(hours) {
-  if (hours >= 1) return `${hours.toFixed(hours < 10 ? 1 : 0)} hours`;
-  if (hours * 60 >= 1) return plural(Math.round(hours * 60), "minute");
-  return plural(Math.round(hours * 3600), "second");
+  if (hours >= 1) return `${hours.toFixed(hours < 10 ? 1 : 0)} h`;
+  if (hours * 60 >= 1) return `${Math.round(hours * 60)} min`;
+  return `${Math.round(hours * 3600)} s`;
 }

@@ -7,6 +7,8 @@ import { isSameLine } from "./stage.js";
 import { trimmed } from "./state.js";
 import { showWhy } from "./why.js";
 
+const LEAST = 0.05; // confidence of a moment that is worth a look
+
 export class Panel {
   constructor(root, item, hit, { request, status, stage, hooks, signal }) {
     Object.assign(this, { root, item, hit, request, stage, hooks, signal, abilities: status?.abilities ?? {} });
@@ -35,7 +37,7 @@ export class Panel {
   }
 
   #showMatch() {
-    const match = matchWords(this.moment);
+    const match = matchWords(this.hit); // of the file as a whole; a moment of it is held to another scale
     const when = this.moment.start === null ? "" : `, ${span(this.moment)}`;
     this.matchBox.replaceChildren(...[meter(match) ?? h("span", {}), h("strong", {}, `${match.words} · ${match.number}`),
       h("p", { class: "note" }, `${CHANNELS[this.moment.channel].replace(/^./, (letter) => letter.toUpperCase())}${when}. Cosine similarity ${this.moment.score.toFixed(3)}.`)].filter(Boolean));
@@ -128,7 +130,7 @@ export class Panel {
       // The one that was opened stays the one that is shown, whatever the ranking within the file says.
       const same = moments.find((one) => one.channel === this.moment.channel && one.start === this.moment.start);
       if (same) this.moment = same;
-      this.#showMoments(same ? moments : [this.moment, ...moments]);
+      this.#showMoments([this.moment, ...moments.filter((one) => one !== same)]);
     } catch {
       // those of the hit are there
     }
@@ -136,22 +138,22 @@ export class Panel {
   }
 
   #showMoments(moments) {
-    this.moments = moments;
-    const timed = moments.filter((one) => one.start !== null);
+    this.moments = moments.filter((one) => one === this.moment || (one.confidence ?? 1) >= LEAST);
+    const timed = this.moments.filter((one) => one.start !== null);
     this.momentsBox.hidden = !timed.length;
     this.momentsBox.replaceChildren(h("h3", {}, "Moments"), h("div", { class: "moment-list" }, timed.map((one) => {
       const match = matchWords(one);
       return h("button", {
         class: `moment${one === this.moment ? " is-best" : ""}`, type: "button", "aria-pressed": String(one === this.moment),
-        "aria-label": `${spokenSpan(one)}, ${CHANNELS[one.channel]}, ${match.words.toLowerCase()} ${match.number}${one.text ? `: ${one.text}` : ""}`,
+        "aria-label": `${spokenSpan(one)}, ${CHANNELS[one.channel]}, ${match.words.toLowerCase()}${one.text ? `: ${one.text}` : ""}`,
         onclick: () => {
           this.stage.seek(one.start);
           this.choose(one);
           this.momentsBox.querySelector("[aria-pressed=true]")?.focus();
         },
-      }, icon(CHANNEL_ICONS[one.channel]), h("span", {}, span(one)), h("span", { class: "said" }, one.text ?? ""), h("span", { class: "share" }, match.number));
+      }, icon(CHANNEL_ICONS[one.channel]), h("span", {}, span(one)), h("span", { class: "said" }, one.text ?? ""), meter(match) ?? h("span", {}));
     })));
-    this.stage.timeline?.mark(moments, this.moment);
+    this.stage.timeline?.mark(this.moments, this.moment);
   }
 
   #transcript() {

@@ -28,7 +28,8 @@ export class Results {
     const { hits, matches_well: matchesWell } = answer;
     this.isDimmed = matchesWell === false;
     const filtered = labels({ kinds: [], within: [], ...answer.query.request });
-    const summary = !hits.length ? "" : this.isDimmed ? `${plural(hits.length, "nearest result")}` : plural(hits.length, "result");
+    const standing = hits.filter((hit) => hit.stands_out).length;
+    const summary = !hits.length ? "" : this.isDimmed ? `${plural(hits.length, "nearest result")}` : standing < hits.length && standing ? `${plural(standing, "match", "matches")}, ${count(hits.length - standing)} more only near` : plural(hits.length, "result");
     byId("summary").replaceChildren(
       ...(summary ? [h("h2", {}, summary), h("span", {}, `${answer.seconds < 0.01 ? "< 0.01" : answer.seconds.toFixed(2)} s`)] : []),
       ...(answer.advice ? [h("p", { class: "advice" }, answer.advice)] : []));

@@ -28,7 +28,7 @@ export class Timeline {
     const timed = moments.filter((one) => one.start !== null);
     this.marks.replaceChildren(...[...timed].reverse().map((one) => h("div", {
       class: `mark${one === best ? " is-best" : ""}`,
-      title: `${spokenSpan(one)}, ${CHANNELS[one.channel] ?? ""}, ${matchWords(one).number}`,
+      title: `${spokenSpan(one)}, ${CHANNELS[one.channel] ?? ""}, ${matchWords(one).words.toLowerCase()}`,
       vars: {
         "--from": `${(one.start / this.duration) * 100}%`,
         "--long": `${(((one.end ?? one.start) - one.start) / this.duration) * 100}%`,
