@@ -1,4 +1,4 @@
-"""What benchmarks/encode.py measures of the pipeline: decoding alone, encoding alone, and both with all that is around them."""
+"""What benchmarks/encode.py measures of the pipeline: decoding, encoding, and both with all around them."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _decoded(encoder: Encoder, files: Sequence[Path]) -> Iterator[Prepared]:
 
 @contextmanager
 def _calibrated(encoder: Encoder) -> Iterator[Path]:
-    """A library with one picture. The first run also asks it a few hundred texts, once, which is not what is measured."""
+    """A library with one picture. The first run also asks it some hundred texts, which is not measured."""
     with tempfile.TemporaryDirectory() as place:
         Image.new("RGB", (640, 480), "red").save(Path(place) / "first.png")
         with Engine.open(Path(place) / "library", model=encoder) as engine:

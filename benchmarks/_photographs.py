@@ -1,7 +1,7 @@
 """JPEG files of any size with natural content: pieces of the photographs that scikit-image carries.
 
-Real photographs are needed because what a JPEG costs to decode depends on what it shows. They are enlarged where they are
-too small, so a file of 12 megapixels has fewer bytes than a camera's, about 0.9 MB.
+Real photographs are needed because what a JPEG costs to decode depends on what it shows. They are enlarged where they
+are too small, so a file of 12 megapixels has fewer bytes than a camera's, about 0.9 MB.
 """
 
 from __future__ import annotations

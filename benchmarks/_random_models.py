@@ -1,4 +1,4 @@
-"""Models with random weights, in the formats that their libraries save: how fast a model is does not depend on its weights.
+"""Models with random weights, in the formats that their libraries save: speed does not depend on weights.
 
 For benchmarks where no hub can be reached. What is made is kept, and taken again when it is there.
 """

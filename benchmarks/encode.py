@@ -30,7 +30,8 @@ SIZES = {(640, 480): 192, (4000, 3000): 96}
 
 def show_towers(folder: Path, quick: bool) -> list[dict[str, Any]]:
     print(
-        "| tower | way | items/s | of the bare network | processor time, ms | peak memory, MB |\n|---|---|---|---|---|---|"
+        "| tower | way | items/s | of the bare network | processor time, ms | peak memory, MB |\n"
+        "|---|---|---|---|---|---|"
     )
     found = []
     for tower in _encode_towers.TOWERS:
@@ -50,14 +51,14 @@ def show_pipeline(folder: Path, quick: bool) -> list[dict[str, Any]]:
     for size, count in SIZES.items():
         rows, others = _encode_pipeline.measure(folder, count // (3 if quick else 1), size, 1 if quick else 3)
         print(
-            "\n| pictures | encoder | decode alone, /s | encode alone, /s | index, /s | of the slower | of both on the same"
-            " cores | processor time of index, ms |\n|---|---|---|---|---|---|---|---|"
+            "\n| pictures | encoder | decode alone, /s | encode alone, /s | index, /s | of the slower |"
+            " of both on the same cores | processor time of index, ms |\n|---|---|---|---|---|---|---|---|"
         )
         for row in rows:
             shared = f"{row.index.rate / row.shared:.0%}" if row.encode.cpu_ms else ""
             print(
-                f"| {row.pictures} | {row.encoder} | {row.decode.rate:.1f} | {row.encode.rate:.1f} | {row.index.rate:.1f} |"
-                f" {row.index.rate / row.bound:.0%} | {shared} | {row.index.cpu_ms:.1f} |"
+                f"| {row.pictures} | {row.encoder} | {row.decode.rate:.1f} | {row.encode.rate:.1f} |"
+                f" {row.index.rate:.1f} | {row.index.rate / row.bound:.0%} | {shared} | {row.index.cpu_ms:.1f} |"
             )
             found.append(asdict(row))
         print("\n| the same files, otherwise | /s | processor time, ms |\n|---|---|---|")

@@ -1,11 +1,11 @@
 """Looking for a text by its meaning, by its words, and by both: what fusing them is worth, and how to fuse them.
 
-Text to text: the short descriptions of Debian packages (titles) ask for the long ones, each exactly one, of the set that
-benchmarks/_sets.py describes. Meaning is the excess over chance of `mini`'s text vectors, as the engine computes it; words
-are `indexer.words.find_words` with the engine's limit. Ways to fuse:
+Text to text: the short descriptions of Debian packages (titles) ask for the long ones, each exactly one, of the set
+that benchmarks/_sets.py describes. Meaning is the excess over chance of `mini`'s text vectors, as the engine computes
+it; words are `indexer.words.find_words` with the engine's limit. Ways to fuse:
 
-- `evidence in log-odds`: what `mmsearch/literal.py` does, with other weights beside the shipped one, and without the share
-  of terms or the relative BM25 in it;
+- `evidence in log-odds`: what `mmsearch/literal.py` does, with other weights beside the shipped one, and without the
+  share of terms or the relative BM25 in it;
 - `reciprocal rank fusion` (k = 60), and either signal alone.
 
 The weight was chosen on the development split; --split test (the default) reports on the rest.
@@ -32,7 +32,7 @@ from indexer.types import MediaInfo
 from indexer.words import find_words, parse_words
 from mmsearch.calibration import OFFSET, fit, hubness
 from mmsearch.fusion import reciprocal_rank
-from mmsearch.literal import MOST, WEIGHT, _counting
+from mmsearch.literal import MOST, WEIGHT, telling
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -86,7 +86,7 @@ def main() -> None:
         store, generation, row_of = library(everything.texts, Path(folder))
         for at, row in enumerate(asked):
             terms = parse_words(everything.titles[row])
-            counting = _counting([term.text for term in terms.terms])
+            counting = telling([term.text for term in terms.terms])
             for hit in find_words(store, generation, terms, Filter(), MOST):
                 column = row_of[hit.content_id]
                 bm25[at, column] = max(bm25[at, column], hit.score)

@@ -56,12 +56,39 @@ class FoundFile:
 
 def segments_of(store: Store, generation_id: int, content_ids: Sequence[int]) -> list[StoredSegments]:
     """All segments that some contents have, channel by channel."""
-    return _fetch(store, [(Encoding.generation_id == generation_id, Encoding.content_id, content_ids)])
-
-
-def segments_with(store: Store, segment_ids: Sequence[int]) -> list[StoredSegments]:
-    """Segments by their ids, channel by channel; one that is gone meanwhile is left out."""
-    return _fetch(store, [(None, Segment.id, segment_ids)])
+    rows: dict[Channel, list[Any]] = {}
+    with store.reading() as connection:
+        for some in slices(content_ids):
+            query = (
+                select(
+                    Segment.id,
+                    Segment.channel,
+                    Segment.start_seconds,
+                    Segment.end_seconds,
+                    Segment.text,
+                    Segment.vector,
+                    Segment.norm,
+                    Segment.look,
+                    Encoding.content_id,
+                )
+                .join(Encoding, Encoding.id == Segment.encoding_id)
+                .where(Encoding.generation_id == generation_id, Encoding.content_id.in_(some))
+            )
+            for row in connection.execute(query).all():
+                rows.setdefault(row.channel, []).append(row)
+    return [
+        StoredSegments(
+            channel,
+            np.array([row.id for row in found], np.int64),
+            np.array([row.content_id for row in found], np.int64),
+            unpack(b"".join(row.vector for row in found), len(found)),
+            np.array([row.norm for row in found], np.float32),
+            np.array([(row.start_seconds, row.end_seconds) for row in found], np.float64),
+            tuple(row.text for row in found),
+            tuple(row.look for row in found),
+        )
+        for channel, found in rows.items()
+    ]
 
 
 def norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, Vectors]:
@@ -85,40 +112,6 @@ def _norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, 
     for kept in (ids, norms):
         kept.setflags(write=False)
     return ids, norms
-
-
-def _fetch(store: Store, wanted: Sequence[tuple[Any, Any, Sequence[int]]]) -> list[StoredSegments]:
-    rows: dict[Channel, list[Any]] = {}
-    with store.reading() as connection:
-        for also, column, values in wanted:
-            for some in slices(values):
-                query = select(
-                    Segment.id,
-                    Segment.channel,
-                    Segment.start_seconds,
-                    Segment.end_seconds,
-                    Segment.text,
-                    Segment.vector,
-                    Segment.norm,
-                    Segment.look,
-                    Encoding.content_id,
-                ).join(Encoding, Encoding.id == Segment.encoding_id)
-                query = query.where(column.in_(some))
-                for row in connection.execute(query if also is None else query.where(also)).all():
-                    rows.setdefault(row.channel, []).append(row)
-    return [
-        StoredSegments(
-            channel,
-            np.array([row.id for row in found], np.int64),
-            np.array([row.content_id for row in found], np.int64),
-            unpack(b"".join(row.vector for row in found), len(found)),
-            np.array([row.norm for row in found], np.float32),
-            np.array([(row.start_seconds, row.end_seconds) for row in found], np.float64),
-            tuple(row.text for row in found),
-            tuple(row.look for row in found),
-        )
-        for channel, found in rows.items()
-    ]
 
 
 def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[int, FoundFile]:

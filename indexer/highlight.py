@@ -85,7 +85,9 @@ def _pattern(term: str, *, name: bool, parts: bool) -> tuple[str, re.Pattern[str
     words = _plain(term, name=name)[0].split()
     if not words:
         return "", None
-    middle = " +".join(map(re.escape, words))
-    before = "" if parts or re.match(f"[{_FREE}]", words[0]) else f"(?<![^ {_FREE}])"
+    first, *others = map(re.escape, words)
+    # What may stand before the first word is asked after it: a pattern that begins with letters is found many times
+    # as quickly.
+    before = "" if parts or re.match(f"[{_FREE}]", words[0]) else f"(?<![^ {_FREE}]{first})"
     after = "" if parts or re.search(f"[{_FREE}]$", words[-1]) else f"(?![^ {_FREE}])"
-    return words[0], re.compile(before + middle + after + _SAME_LETTER)
+    return words[0], re.compile(" +".join([first + before, *others]) + after + _SAME_LETTER)

@@ -26,11 +26,12 @@ from indexer.backgrounds import (
 )
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
+from indexer.records import Position
 from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from indexer.vectors import lengths, unit, usable
-from mmsearch.bridge import BridgeCache
-from mmsearch.calibration import Background, Null, centred, fit, hubness, stretch
+from mmsearch.bridge import BridgeCache, Way
+from mmsearch.calibration import Background, Hubs, Null, centred, fit, hubness, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -56,11 +57,11 @@ def background_source() -> str:
 
 
 class BackgroundCache:
-    """The backgrounds of one library, whose banks stay in memory while they are the same."""
+    """The backgrounds of one library. Banks, and what follows from them, stay in memory while they are the same."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        self._hubs: dict[tuple[int, BackgroundRow], Hubs] = {}
         self._least: dict[tuple[int, BackgroundRow], tuple[int, float]] = {}
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
@@ -70,17 +71,20 @@ class BackgroundCache:
     def _read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         store = self._library.store
         rows = read_backgrounds(store, generation_id)
-        banks: dict[tuple[int, BackgroundRow], Vectors] = {}
+        kept: dict[tuple[int, BackgroundRow], Hubs] = {}
         found = {}
         for row in rows:
-            bank = self._banks.get((generation_id, row))
-            if bank is None:
+            hubs = self._hubs.get((generation_id, row))
+            if hubs is None:
                 bank = read_queries(store, generation_id, row.modality, row.channel)
-            banks[generation_id, row] = bank
+                hubs = Hubs(bank, stretched=_is_stretched(row))
+            kept[generation_id, row] = hubs
             now = store.position(generation_id, row.channel)
-            null = replace(_null(row).among(now.vectors), least=self._least_of(generation_id, row, bank, now.last_id))
-            found[str(row.modality), str(row.channel)] = Background(null, bank)
-        self._banks = banks
+            least = self._least_of(generation_id, row, hubs.bank, now.last_id)
+            found[str(row.modality), str(row.channel)] = Background(
+                replace(_null(row).among(now.vectors), least=least), hubs
+            )
+        self._hubs = kept
         return found
 
     def _least_of(self, generation_id: int, row: BackgroundRow, bank: Vectors, last_id: int) -> float:
@@ -89,7 +93,7 @@ class BackgroundCache:
         if last_id > seen:
             least = min(least, _least_after(self._library.index(row.channel), bank, seen, _is_stretched(row)))
             self._least = {(generation_id, row): (last_id, least)} | {
-                other: known for other, known in self._least.items() if other in self._banks
+                other: known for other, known in self._least.items() if other in self._hubs
             }
         return least
 
@@ -105,74 +109,105 @@ def calibrate(library: Library, encoder: Encoder) -> None:
     generation_id, spec = generation
     old = {(row.modality, row.channel): row for row in read_backgrounds(library.store, generation_id)}
     bridge = BridgeCache(library).read(generation_id, spec)
-    texts: dict[TowerSpec, Vectors] = {}
+    texts = _Texts(encoder)
     rows: list[tuple[BackgroundRow, Vectors]] = []
     changed = False
     grown: list[BackgroundRow] = []
     for channel, _ in spec.channels:
         now = library.store.position(generation_id, channel)
-        size = now.vectors
         for modality in MODALITIES:
             tower = spec.query_tower(modality, channel)
             way = bridge.ways.get((modality, channel)) if bridge is not None else None
-            if (tower is None and way is None) or not size:
+            if (tower is None and way is None) or not now.vectors:
                 continue
-            before = old.get((modality, channel))
             source = background_source() if modality == "text" else _OWN
             if bridge is not None and way is not None:
                 source = f"{_OWN}, across {bridge.digest}"
+            before = old.get((modality, channel))
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
-                if abs(size - before.vectors) <= _DRIFT * before.vectors:
+                if abs(now.vectors - before.vectors) <= _DRIFT * before.vectors:
                     if now.last_id > before.last_id:
-                        index = library.index(channel)
-                        least = _least_after(index, queries, before.last_id, _is_stretched(before))
-                        before = replace(before, least=min(before.least, least), last_id=now.last_id)
+                        before = _grown(library, before, queries, now)
                         grown.append(before)
                     rows.append((before, queries))
                     continue
                 if tower is not None and modality == "text":
-                    texts.setdefault(tower, queries)
+                    texts.are_known(tower, queries)
             changed = True
-            own = None
-            if tower is not None and modality == "text":
-                if tower not in texts:
-                    texts[tower] = _encoded(encoder, tower)
-                queries = texts[tower]
-            else:
-                home = way.home if way is not None else _home(spec, modality, tower)
-                if home is None:
-                    continue
-                own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
-                if way is not None and len(queries):
-                    queries = way.mapped(queries)
-                    own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
-            index = library.index(channel)
-            if not len(queries) or not len(index):
-                continue
-            if own is None:
-                null = _ask_texts(index, queries)
-            else:
-                centre = None if way is None else way.centre
-                null = _ask_own(library.store, generation_id, index, own, queries, centre)
-            if null is not None:
-                row = BackgroundRow(
-                    modality,
-                    channel,
-                    null.location,
-                    null.scale,
-                    null.mean,
-                    null.least,
-                    now.last_id,
-                    null.size,
-                    size,
-                    source,
-                )
-                rows.append((row, queries))
+            asked = _asked(library, generation_id, spec, channel, modality, way, texts)
+            if asked is not None:
+                null, queries = asked
+                facts = (null.location, null.scale, null.mean, null.least, now.last_id, null.size, now.vectors)
+                rows.append((BackgroundRow(modality, channel, *facts, source), queries))
     if changed:
         write_backgrounds(library.store, generation_id, rows)
     elif grown:
         write_least(library.store, generation_id, grown)
+
+
+class _Texts:
+    """The background texts through each tower, encoded when first needed: (n, dim) float32 of length 1."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[TowerSpec, Vectors] = {}
+
+    def are_known(self, tower: TowerSpec, vectors: Vectors) -> None:
+        """Take them from what the library has stored."""
+        self._known.setdefault(tower, vectors)
+
+    def through(self, tower: TowerSpec) -> Vectors:
+        """Encode them, if that was not done yet."""
+        if tower not in self._known:
+            self._known[tower] = _encoded(self._encoder, tower)
+        return self._known[tower]
+
+
+def _grown(library: Library, row: BackgroundRow, queries: Vectors, now: Position) -> BackgroundRow:
+    """A row with what came since it was written: only the least hubness hangs on that."""
+    least = _least_after(library.index(row.channel), queries, row.last_id, _is_stretched(row))
+    return replace(row, least=min(row.least, least), last_id=now.last_id)
+
+
+def _asked(
+    library: Library,
+    generation_id: int,
+    spec: ModelSpec,
+    channel: Channel,
+    modality: Modality,
+    way: Way | None,
+    texts: _Texts,
+) -> tuple[Null, Vectors] | None:
+    """What chance scores in a channel when it is asked with one modality, and the queries; None with too few to say.
+
+    Args:
+        library: whose channel.
+        generation_id: of which model.
+        spec: that model.
+        channel: what is asked.
+        modality: what it is asked with.
+        way: the bridge that leads there, if one must.
+        texts: what is asked with where that is text.
+    """
+    index = library.index(channel)
+    tower = spec.query_tower(modality, channel)
+    if not len(index):
+        return None
+    if tower is not None and modality == "text":
+        queries = texts.through(tower)
+        null = _ask_texts(index, queries) if len(queries) else None
+    else:
+        home = way.home if way is not None else _home(spec, modality, tower)
+        if home is None:
+            return None
+        own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
+        if way is not None and len(queries):
+            queries = way.mapped(queries)
+            own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
+        centre = None if way is None else way.centre
+        null = _ask_own(library.store, index, own, queries, centre) if len(queries) else None
+    return None if null is None else (null, queries)
 
 
 def _null(row: BackgroundRow) -> Null:
@@ -229,7 +264,7 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
 
 
 def _ask_own(
-    store: Store, generation_id: int, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
+    store: Store, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
 ) -> Null | None:
     """The same for queries that are segments of the library.
 
@@ -238,7 +273,6 @@ def _ask_own(
 
     Args:
         store: says which content a segment belongs to.
-        generation_id: of which model.
         index: of the channel that is asked.
         own: the contents that the queries come from, (q,) int64.
         queries: (q, dim) float32 of length 1.

@@ -30,13 +30,14 @@ the library is about. docs/performance.md has the figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.ann import Ids
 from indexer.types import Vectors
 
 Floats = NDArray[np.floating[Any]]
@@ -100,15 +101,47 @@ def confidence_of(excess: float) -> float:
     return 1 / (1 + math.exp(-min(max(excess - OFFSET, -60.0), 60.0)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Background:
-    """The null distribution of one query modality in one channel, and the bank that it was made with.
+class Hubs:
+    """The hubness of one channel's vectors, by id: worked out when first asked for, and kept.
 
-    `bank`: (q, dim) float32 of length 1.
+    Args:
+        bank: (q, dim) float32 of length 1, the background queries.
+        stretched: whether cosines are stretched first.
     """
 
+    def __init__(self, bank: Vectors, *, stretched: bool = False) -> None:
+        self.bank, self.stretched = bank, stretched
+        self._kept = np.empty(0, np.float32)  # by id, nan where it is not known yet
+
+    def of(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float64]:
+        """What is taken off the scores of some vectors: (n,) float64.
+
+        Args:
+            ids: theirs, (n,) int64.
+            vectors: gives those at some places of `ids`, (m, dim) float32, as they are compared with queries.
+        """
+        if not len(ids):
+            return np.empty(0)
+        top = int(ids.max()) + 1
+        if len(self._kept) < top:  # threads may do this at once: what one of them loses is worked out again
+            grown = np.full(max(top, 2 * len(self._kept)), np.nan, np.float32)
+            grown[: len(self._kept)] = self._kept
+            self._kept = grown
+        kept = self._kept
+        found = kept[ids]
+        missing = np.flatnonzero(np.isnan(found))
+        if len(missing):
+            found[missing] = hubness(vectors(missing), self.bank, stretched=self.stretched)
+            kept[ids[missing]] = found[missing]
+        return found.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """The null distribution of one query modality in one channel, and the hubness that goes with it."""
+
     null: Null
-    bank: Vectors
+    hubs: Hubs
 
 
 def fit(

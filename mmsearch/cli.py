@@ -21,6 +21,7 @@ from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__
 from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
+from mmsearch.commands import mcp as mcp_command
 from mmsearch.commands import models as models_command
 from mmsearch.commands import serve as serve_command
 from mmsearch.commands.opening import LibraryOption, open_engine
@@ -171,6 +172,7 @@ for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
 app.command("eval")(eval_command.evaluate)
 app.command()(serve_command.serve)
+app.command()(mcp_command.mcp)
 app.add_typer(models_command.app, name="models")
 
 

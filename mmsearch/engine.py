@@ -327,7 +327,7 @@ class Engine:
     def _ask(self, query: Query, *, hidden: bool, fold: bool = True) -> Answer:
         """Put a query to the library; `hidden` leaves the files out that it asks with."""
         generation = self._library.store.generation()
-        if generation is None or self._library.store.is_empty(generation[0]):
+        if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
             raise EmptyLibraryError(
                 f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"

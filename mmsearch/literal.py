@@ -4,11 +4,10 @@ Evidence of independent kinds adds up in log-odds. Meaning gives `excess - OFFSE
 
     WEIGHT * (share of the query's terms that are there)^2 * (BM25 / the best BM25)
 
-where function words ("of", "the") are no terms unless there are no others,
-
-and nothing where no word was found, so that a picture, which has no text, is not punished. On the package
-descriptions of `benchmarks/words_and_meaning.py` (test split) recall@1 is 64 % by meaning, 66 % by words, 68 % by
-reciprocal rank fusion and 76 % by this.
+where function words ("of", "the") are no terms unless there are no others. Where no word was found, words add nothing,
+so that a picture, which has no text, is not punished. On the package descriptions of
+`benchmarks/words_and_meaning.py` (test split) recall@1 is 64 % by meaning, 66 % by words, 68 % by reciprocal rank
+fusion and 76 % by this.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
         hits = find_words(store, generation_id, asked, wanted, MOST)
         top = max((hit.score for hit in hits if not hit.partial), default=0.0)
         best: dict[int, Words] = {}
-        counting = _counting([word.text for word in asked.terms])
+        counting = telling([word.text for word in asked.terms])
         for hit in hits:
             one = _worth(hit, counting, top, term.weight / total, is_only=len(positive) == 1)
             if not one.evidence:
@@ -65,10 +64,10 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
     return found
 
 
-def _counting(terms: list[str]) -> frozenset[str]:
+def telling(terms: list[str]) -> frozenset[str]:
     """The terms of a query that say what it is about."""
-    telling = frozenset(term for term in terms if term.casefold() not in _function_words())
-    return telling or frozenset(terms)
+    found = frozenset(term for term in terms if term.casefold() not in _function_words())
+    return found or frozenset(terms)
 
 
 @cache

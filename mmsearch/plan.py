@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,13 @@ from indexer.lookup import admitted
 from indexer.names import Channel
 from indexer.types import Vectors
 from mmsearch import fusion
-from mmsearch.calibration import Background, Backgrounds, hubness, stretch
+from mmsearch.calibration import Background, Backgrounds, stretch
 from mmsearch.fusion import Scores
 from mmsearch.query import Query
 from mmsearch.readings import Approach, Reading
+
+OfRows = Callable[[NDArray[np.intp]], Vectors]
+"""The vectors at some places, (n, dim) float32: they are often not needed."""
 
 _LEAST_WEIGHT = 1e-12  # of the heaviest
 
@@ -124,9 +128,14 @@ class Plan:
         nulls = [chance.null for route in self.routes.values() for chance in route.chance if chance is not None]
         return float(min(((null.mean - null.location) / null.scale for null in nulls), default=0.0))
 
-    def keys(self, route: Route, cosines: Vectors, vectors: Vectors) -> Scores:
-        """What ranks segments of known cosines with the only term: (n,) float64."""
-        keys: Scores = self._excess(route.positive, route.chance, cosines[None].astype(np.float64), vectors)[0]
+    @property
+    def unheard(self) -> float:
+        """What ranks a file by meaning that has nothing to compare."""
+        return self.missing if self.is_log_odds else 0.0
+
+    def keys(self, route: Route, cosines: Vectors, ids: Ids, vectors: OfRows) -> Scores:
+        """What ranks segments of known ids and cosines with the only term: (n,) float64."""
+        keys: Scores = self._excess(route.positive, route.chance, cosines[None].astype(np.float64), ids, vectors)[0]
         return keys
 
     def highest_key(self, route: Route, cosine: float) -> float:
@@ -140,10 +149,10 @@ class Plan:
 
     def score(self, segments: StoredSegments) -> Scored:
         """What segments of one channel score."""
-        route, vectors = self.routes[segments.channel], segments.vectors
+        route, ids, vectors = self.routes[segments.channel], segments.ids, segments.vectors
         cosines, against = _cosines(route.positive, vectors), _cosines(route.negative, vectors)
-        terms = self._excess(route.positive, route.chance, cosines, vectors)
-        above = self._above(route.negative, route.against, against, vectors)
+        terms = self._excess(route.positive, route.chance, cosines, ids, vectors.__getitem__)
+        above = self._above(route.negative, route.against, against, ids, vectors.__getitem__)
         if self.calibrated and len(self.weights) + len(self.less) > 1:
             terms, above = fusion.levelled(terms), fusion.levelled(above)
         together: Scores = (vectors @ route.vector).astype(np.float64)
@@ -169,12 +178,13 @@ class Plan:
         approaches: Sequence[Approach | None],
         chance: Sequence[Background | None],
         cosines: Scores,
-        vectors: Vectors,
+        ids: Ids,
+        vectors: OfRows,
     ) -> Scores:
         """Cosines over chance, in the units of calibration.py: (t, n); as they are where nothing is calibrated."""
         if not self.calibrated:
             return cosines
-        rows = _lowered(approaches, chance, cosines, vectors)
+        rows = _lowered(approaches, chance, cosines, ids, vectors)
         for row, of in zip(rows, chance, strict=True):
             if of is not None:
                 row[:] = of.null.excess(row, channels=len(self.routes))
@@ -185,12 +195,13 @@ class Plan:
         approaches: Sequence[Approach | None],
         against: Sequence[Background | None],
         cosines: Scores,
-        vectors: Vectors,
+        ids: Ids,
+        vectors: OfRows,
     ) -> Scores:
         """How far negative terms score above what they score on average: (m, n) float64."""
         if not self.calibrated or not self.less:
             return cosines
-        rows = _lowered(approaches, against, cosines, vectors)
+        rows = _lowered(approaches, against, cosines, ids, vectors)
         for row, of in zip(rows, against, strict=True):
             if of is not None:
                 row[:] = (row - of.null.mean) / of.null.scale
@@ -260,18 +271,23 @@ def _route(
 
 
 def _lowered(
-    approaches: Sequence[Approach | None], chance: Sequence[Background | None], cosines: Scores, vectors: Vectors
+    approaches: Sequence[Approach | None],
+    chance: Sequence[Background | None],
+    cosines: Scores,
+    ids: Ids,
+    vectors: OfRows,
 ) -> Scores:
     """Cosines less hubness, stretched where their null distribution is: (t, n) float64."""
     rows = cosines.copy()
-    hubs: dict[int, Scores] = {}  # terms of one modality share a bank
     for row, approach, of in zip(rows, approaches, chance, strict=True):
-        if approach is None or of is None or not len(vectors):
-            continue
-        if id(of.bank) not in hubs:
-            hubs[id(of.bank)] = hubness(approach.compared(vectors), of.bank, stretched=of.null.stretched)
-        row[:] = (stretch(row) if of.null.stretched else row) - hubs[id(of.bank)]
+        if approach is not None and of is not None:
+            hubs = of.hubs.of(ids, partial(_compared, approach, vectors))
+            row[:] = (stretch(row) if of.null.stretched else row) - hubs
     return rows
+
+
+def _compared(approach: Approach, vectors: OfRows, at: NDArray[np.intp]) -> Vectors:
+    return approach.compared(vectors(at))
 
 
 def _cosines(approaches: Sequence[Approach | None], vectors: Vectors) -> Scores:

@@ -47,16 +47,17 @@ class Moment:
 class Hit:
     """A file that answers a query: its best moment, and the further ones in `moments`, best first.
 
-    `score` is the best moment's cosine similarity, in [-1, 1]. `start_seconds` and `end_seconds` are
-    None for a file without times. `copies` are other files with the same bytes, `duplicates` nearly identical
-    ones that were folded under this one. `confidence`, in [0, 1], is None where nothing is calibrated.
-    `matched`: the words and phrases that were found literally, and "name" where the file's name was.
+    `score` is the best moment's cosine similarity, in [-1, 1], and `channel` where that is; both are None for a file
+    that has nothing to compare, such as music for a model that only hears speech, and was found by its name or title.
+    `start_seconds` and `end_seconds` are None for a file without times. `copies` are other files with the same bytes,
+    `duplicates` nearly identical ones that were folded under this one. `confidence`, in [0, 1], is None where nothing
+    is calibrated. `matched`: the words and phrases that were found literally, and "name" where the file's name was.
     """
 
-    score: float
+    score: float | None
     path: str
     kind: Kind
-    channel: Channel
+    channel: Channel | None
     start_seconds: float | None
     end_seconds: float | None
     text: str | None
@@ -89,7 +90,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A content that may answer. `key` ranks it. `rows`: its segments, as rows of what was scored."""
+    """A content that may answer. `key` ranks it. `rows`: its segments, as rows of what was scored, if it has any."""
 
     key: float
     confidence: float | None
@@ -115,7 +116,7 @@ def hits_of(
     order: list[tuple[bool, int, str, Candidate, FoundFile]] = []
     for content, candidate in candidates.items():
         file = files.get(content)
-        if file is None or not candidate.rows:
+        if file is None:
             continue
         literal = candidate.words is not None and candidate.words.literal
         order.append((not literal, -round(candidate.key / tie), file.paths[0], candidate, file))
@@ -179,8 +180,11 @@ def _folded(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
     """A content as a hit; or, where moments are asked for, each of its moments as one. With what ranks it."""
     moments = list(islice(_moments(candidate, plan), 1 + MOMENTS_PER_FILE))
-    best_key, best = moments[0]
     matched = candidate.words.matched if candidate.words is not None else ()
+    if not moments:
+        yield candidate.key, _named(candidate, file, matched)
+        return
+    best_key, best = moments[0]
     hit = Hit(
         score=best.score,
         path=file.paths[0],
@@ -217,6 +221,24 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
         else:
             below = best.score - moment.score
         yield candidate.key - max(below, 0.0), alone
+
+
+def _named(candidate: Candidate, file: FoundFile, matched: tuple[str, ...]) -> Hit:
+    """A content without segments, which was found by its words."""
+    return Hit(
+        score=None,
+        path=file.paths[0],
+        kind=file.kind,
+        channel=None,
+        start_seconds=None,
+        end_seconds=None,
+        text=None,
+        title=file.title,
+        moments=(),
+        copies=file.paths[1:],
+        confidence=candidate.confidence,
+        matched=matched,
+    )
 
 
 def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.ann import Ids
 from indexer.backgrounds import contents_of
 from indexer.filters import Filter
-from indexer.found import files_of, norms_of, segments_of, segments_with
+from indexer.found import StoredSegments, files_of, norms_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel
+from indexer.types import Vectors
 from mmsearch import fusion
 from mmsearch.calibration import confidence, confidence_of
 from mmsearch.fusion import Scores
@@ -62,6 +65,7 @@ def search(
         candidates = _candidates(
             plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
         )
+        candidates |= _without_segments(plan, set(contents).difference(*(some.contents for some in segments)), words)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
@@ -96,7 +100,7 @@ def _promising(
     by_words = [
         content
         for content, of in words.items()
-        if of.literal or max(keys.get(content, -np.inf), unseen) + of.evidence >= needed
+        if of.literal or max(keys.get(content, plan.unheard), unseen) + of.evidence >= needed
     ]
     return list(dict.fromkeys([*by_words, *found]))
 
@@ -118,7 +122,7 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
             if not ids.shape[1]:
                 continue
             fetched.append(ids[0])
-            ranked.append(plan.keys(route, scores[0], library.index(channel).vectors_of(ids[0])))
+            ranked.append(plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0])))
             if ids.shape[1] == depth:
                 unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
         contents = contents_of(library.store, np.concatenate([*fetched, np.empty(0, np.int64)]))
@@ -131,11 +135,15 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
         depth *= 4
 
 
+def _vectors(library: Library, channel: Channel, ids: Ids, at: NDArray[np.intp]) -> Vectors:
+    return library.index(channel).vectors_of(ids[at])
+
+
 def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tuple[list[int], dict[int, float]]:
     """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those."""
     pool = max(_POOL, 20 * count)
     while True:
-        ids = [np.empty(0, np.int64)]
+        parts: list[Scored] = []
         is_all = True
         for channel, route in plan.routes.items():
             if plan.query.metric == "euclidean":
@@ -143,16 +151,30 @@ def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tup
             else:
                 probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
                 _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
-            ids.append(np.unique(found))
+            parts.append(plan.score(_bare(library, generation_id, channel, np.unique(found), plan)))
             is_all = is_all and found.shape[-1] < pool
-        segments = segments_with(library.store, np.concatenate(ids).tolist())
-        candidates = _candidates(plan, [plan.score(some) for some in segments], {})
+        candidates = _candidates(plan, parts, {})
         if is_all or len(candidates) >= count:
             break
         pool *= 4
     keys = {content: candidate.key for content, candidate in candidates.items()}
     order = sorted(keys, key=lambda content: -keys[content])
     return _first(order, keys, count, plan), keys
+
+
+def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:
+    """Segments with what scores them and no more: fetching their rows would take longer than all the rest."""
+    contents = contents_of(library.store, ids)
+    ids, contents = ids[contents > 0], contents[contents > 0]  # else it was removed meanwhile
+    norms = np.ones(len(ids), np.float32)
+    if plan.query.metric == "euclidean":
+        known, lengths = norms_of(library.store, generation_id, channel)
+        norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
+    spans = np.full((len(ids), 2), np.nan)
+    nothing = (None,) * len(ids)
+    return StoredSegments(
+        channel, ids, contents, library.index(channel).vectors_of(ids), norms, spans, nothing, nothing
+    )
 
 
 def _by_distance(library: Library, generation_id: int, channel: Channel, route: Route, count: int) -> Ids:
@@ -221,6 +243,15 @@ def _candidates(
             if content in candidates:
                 candidates[content].rows.append((part, row))
     return candidates
+
+
+def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, Words]) -> dict[int, Candidate]:
+    """Contents with nothing that could be compared, which were found by words."""
+    return {
+        content: _with_words(plan, plan.unheard, plan.missing, words[content])
+        for content in contents
+        if content in words
+    }
 
 
 def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[Scores, Scores]:

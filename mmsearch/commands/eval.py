@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.errors import CancelledError, UsageError
-from mmsearch.commands.eval_progress import evaluation_progress
 from mmsearch.commands.opening import LibraryOption, open_engine
+from mmsearch.commands.progress import stage_progress
 from mmsearch.commands.signals import cancelled_by_signals
 from mmsearch.commands.terminal import INTERRUPTED, NOTHING, ModelEvents, complain, print_json, stoppable
 
@@ -246,14 +246,14 @@ def _evaluated(asked: Wanted, cache: Path | None, *, keep: bool, quiet: bool) ->
     what = _what(asked)  # what is wrong with it is said before a model is fetched
     _fetch(asked, quiet=quiet)
     try:
-        with cancelled_by_signals() as cancel, evaluation_progress(quiet=quiet) as on_progress:
+        with cancelled_by_signals() as cancel, stage_progress(quiet=quiet) as on_stage:
             made = evaluate_all(
                 what,
                 asked.models or (),
                 library=asked.library,
                 gallery=asked.gallery,
                 options=options,
-                on_progress=on_progress,
+                on_progress=on_stage and (lambda state: on_stage(state.stage, state.done, state.total)),
                 cancel=cancel,
             )
     except CancelledError as error:

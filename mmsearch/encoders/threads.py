@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
 Input = TypeVar("Input")
@@ -35,10 +36,47 @@ def map_in_order(function: Callable[[Input], Output], inputs: Iterable[Input]) -
     return _pool().map(function, inputs)
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
-    """A context in which NumPy's matrix products take one thread."""
-    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
-    return limited
+class _OneBlasThread:
+    """While anybody is inside, NumPy's matrix products take one thread.
+
+    The number is the whole process's. Where several threads are inside, the first to come lowers it, and the last to
+    go puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limited: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                _may_set()
+                self._limited = _blas().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _may_set()
+                self._limited.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
+    """A context in which NumPy's matrix products take one thread; several threads may be in it at once."""
+    return _one_blas_thread
+
+
+def _may_set() -> None:
+    """Let this thread set numbers: from version 3.8 on, threadpoolctl obeys the first thread that did, and no other."""
+    from threadpoolctl import OpenBLASController
+
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)
 
 
 @lru_cache(maxsize=1)

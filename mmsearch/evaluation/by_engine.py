@@ -75,7 +75,8 @@ def rank_by_engine(
                     # Places in the order of the engine, which goes by more than one number. Copies share a place.
                     key = (query.id, name)
                     listed[name] = float(depth - len(listed)) if name == names[0] else listed[names[0]]
-                    cosines[key] = hit.score
+                    if hit.score is not None:
+                        cosines[key] = hit.score
                     kinds.setdefault(name, hit.kind)
                     if hit.confidence is not None:
                         confidences[key] = hit.confidence

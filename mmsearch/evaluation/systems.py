@@ -175,11 +175,12 @@ def _refuse_empty(path: Path) -> None:
 
 
 def _made(path: Path) -> str | None:
-    """The fingerprint of the model that made a library; None when there is no such library."""
-    try:
-        library = Library.open(path)
-    except (UsageError, OSError):
-        return None
+    """The fingerprint of the model that made a library; None when nothing is in it.
+
+    Raises:
+        LibraryNotFoundError: there is no such library.
+    """
+    library = Library.open(path)
     try:
         spec = library.bound_to
         return None if spec is None else spec.fingerprint

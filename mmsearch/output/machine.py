@@ -51,7 +51,7 @@ def hit_as_json(hit: Hit) -> dict[str, Any]:
 def _moment(moment: Hit | Moment) -> dict[str, Any]:
     return {
         "channel": moment.channel,
-        "score": round(moment.score, 6),
+        "score": None if moment.score is None else round(moment.score, 6),
         "confidence": None if moment.confidence is None else round(moment.confidence, 6),
         "start": moment.start_seconds,
         "end": moment.end_seconds,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from mmsearch.output.settings import OutputSettings, Results
-from mmsearch.output.text import close_moments, many, path, percent, snippet, span
+from mmsearch.output.text import close_moments, cosine, many, path, percent, snippet, span
 
 
 def write(results: Results, settings: OutputSettings, stream: TextIO) -> None:
@@ -21,7 +21,7 @@ def lines(results: Results, settings: OutputSettings) -> Iterator[str]:
     indent = " " * (39 if calibrated else 33)
     for place, hit in enumerate(results.hits, start=1):
         confidence = f"{percent(hit.confidence):>4}  " if calibrated else ""
-        yield f"{place:>3}  {confidence}{hit.score:6.3f}  {hit.kind:<5}  {span(hit):<11}  {path(hit.path)}"
+        yield f"{place:>3}  {confidence}{cosine(hit.score):>6}  {hit.kind:<5}  {span(hit):<11}  {path(hit.path)}"
         if hit.text:
             yield f"{indent}{snippet(hit.text, matched=hit.matched)[0]}"
         close = close_moments(hit)

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mmsearch.output.fonts import Letters
 from mmsearch.output.settings import SHEET_MARK, Results
-from mmsearch.output.text import clean, many, percent, snippet, span
+from mmsearch.output.text import clean, cosine, many, percent, snippet, span
 from mmsearch.output.thumbnails import thumbnails
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _tile(
         shown = f"{percent(hit.confidence)}  "
         letters[15].draw(pen, (x, baseline), shown, _GOOD if hit.confidence >= 0.5 else _QUIET)
         x += letters[15].width(shown)
-    rest = f"{hit.score:.3f}  {hit.kind}"
+    rest = f"{cosine(hit.score)}  {hit.kind}"
     letters[15].draw(pen, (x, baseline), rest, _QUIET)
     x += letters[15].width(rest)
     if picture is not None and hit.text:

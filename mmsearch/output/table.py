@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mmsearch.output.settings import OutputSettings, Results
 from mmsearch.output.terminal import Graphics, graphics
-from mmsearch.output.text import NAME, clean, close_moments, elided, many, path, percent, snippet, span
+from mmsearch.output.text import NAME, clean, close_moments, cosine, elided, many, path, percent, snippet, span
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,7 +62,7 @@ def _table(results: Results, settings: OutputSettings, width: int) -> Table:
     for number, hit in enumerate(results.hits, start=1):
         cells = [Text(str(number), style="dim")]
         cells += [_confidence(hit)] * calibrated
-        cells += [Text(f"{hit.score:.3f}", style="dim" if calibrated else ""), Text(hit.kind)]
+        cells += [Text(cosine(hit.score), style="dim" if calibrated else ""), Text(hit.kind)]
         cells += [Text(span(hit), style="cyan")] * bool(timed)
         table.add_row(*cells, Text("\n").join([_path(hit, room), *_details(hit, settings, room)]))
     return table
@@ -73,7 +73,7 @@ def _entry(number: int, hit: Hit, results: Results, settings: OutputSettings, wi
     head = Text(f"{number}  ", style="bold")
     if hit.confidence is not None:
         head.append_text(_confidence(hit)).append("  ")
-    head.append(f"{hit.score:.3f}  {hit.kind}", style="default not bold")
+    head.append(f"{cosine(hit.score)}  {hit.kind}", style="default not bold")
     if span(hit):
         head.append(f"  {span(hit)}", style="cyan not bold")
     room = max(1, width - 2)

@@ -74,6 +74,11 @@ def span(moment: Hit | Moment) -> str:
     return f"{clock(moment.start_seconds)}-{clock(moment.end_seconds)}"
 
 
+def cosine(score: float | None) -> str:
+    """A cosine similarity as "0.412"; "-" for None."""
+    return "-" if score is None else f"{score:.3f}"
+
+
 def percent(confidence: float | None) -> str:
     """A confidence in [0, 1] as "87%"; never "100%" or "0%", which nobody can know; "" for None."""
     if confidence is None:
@@ -89,8 +94,8 @@ def many(count: int, one: str, more: str | None = None) -> str:
 
 def close_moments(hit: Hit) -> list[str]:
     """Further moments nearly as good as the best: "0:12-0:15 (0.540)", or "(61%)" where there is a confidence."""
-    close = (m for m in hit.moments if span(m) and m.score > hit.score - CLOSE)
-    return [f"{span(m)} ({percent(m.confidence) or f'{m.score:.3f}'})" for m in close]
+    close = (m for m in hit.moments if span(m) and m.score > (hit.score or 0.0) - CLOSE)
+    return [f"{span(m)} ({percent(m.confidence) or cosine(m.score)})" for m in close]
 
 
 def snippet(text: str, limit: int = 100, matched: Sequence[str] = ()) -> tuple[str, Spans]:

@@ -6,6 +6,7 @@
     queries.py    routes that ask;  asking.py: from requests to queries, and back
     media.py      routes of single items;  opening.py: their files;  ranges.py, pictures.py, uploads.py
     library.py    routes about the library;  jobs.py: indexing;  reveal.py: the file manager
+    why.py        the route that explains, where the engine can
     models.py     what goes in and comes out;  errors.py: errors as answers
     run.py        a server that listens;  page/: the page
 

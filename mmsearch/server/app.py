@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from mmsearch import __version__
 from mmsearch.engine import Engine
-from mmsearch.server import library, media, queries
+from mmsearch.server import library, media, queries, why
 from mmsearch.server.errors import add_handlers
 from mmsearch.server.guard import Guard
 from mmsearch.server.service import Service
@@ -24,6 +24,9 @@ from mmsearch.server.settings import API, ServerSettings
 
 PAGE = Path(__file__).with_name("page")
 """The page's files, as they come with the package."""
+
+# FastAPI tells what is asked to whatever the environment names (OpenTelemetry). What people look for stays here.
+_NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 _DESCRIPTION = """Find text, pictures, sounds and video moments by meaning, in a library on this machine.
 
@@ -57,12 +60,13 @@ def create_app(engine: Engine, settings: ServerSettings | None = None, *, warm_u
         docs_url=None,  # FastAPI's pages for people are loaded from another site
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=_NO_TELEMETRY,
         middleware=[Middleware(Guard, settings=settings)],
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     add_handlers(app)
-    for part in (queries, media, library):
+    for part in (queries, media, library, *((why,) if hasattr(engine, "explain") else ())):
         app.include_router(part.router, prefix=API)
     _secure(app, settings)
     if PAGE.is_dir():

@@ -149,6 +149,12 @@ def _place_of(engine: Engine, key: str) -> tuple[str, Path]:
         return item.kind, Path(found.file.path)
 
 
+def _normal(request: QueryRequest) -> QueryRequest:
+    """A request with its dates and places written as lines write them."""
+    value = to_json(_without_terms(request))
+    return request.model_copy(update={name: value[name] for name in ("after", "before", "near") if name in value})
+
+
 def line_of(request: QueryRequest) -> str:
     """A request as a line, without its number of results: what `read_line` reads back."""
     stand_ins = []
@@ -211,6 +217,7 @@ def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest
 
 def answer_of(engine: Engine, request: QueryRequest, found: Answer, seconds: float, advice: str | None) -> AnswerModel:
     """An answer as it leaves. A file that was forgotten since it was found is left out."""
+    request = _normal(request)
     items = items_at(engine.library.store, [hit.path for hit in found])
     hits = [_hit(hit, items[hit.path]) for hit in found if hit.path in items]
     return AnswerModel(

@@ -115,10 +115,10 @@ def add_handlers(app: FastAPI) -> None:
     """Make every error of an application leave in the one shape."""
 
     async def ours(request: Request, error: Exception) -> JSONResponse:
-        found = api_error(error)
-        if found is None or found.status >= 500:
+        found = api_error(error) or INTERNAL
+        if found.status >= 500 and not isinstance(error, ApiError):
             _log.error("%s %s", request.method, request.url.path, exc_info=error)
-        return answer(found or _INTERNAL)
+        return answer(found)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         problems: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
@@ -130,7 +130,7 @@ def add_handlers(app: FastAPI) -> None:
         name, message = _HTTP.get(status, ("refused", "the request cannot be answered"))
         return answer(ApiError(status, name, message, headers=headers))
 
-    for kind in (ApiError, MmsearchError, Exception):
+    for kind in (ApiError, MmsearchError):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
@@ -145,7 +145,8 @@ def said_of(problems: Sequence[Any]) -> str:
     return "; ".join(parts) or "the request is not as documented"
 
 
-_INTERNAL = ApiError(500, "internal", "this is a bug in mmsearch; the library is unharmed")
+INTERNAL = ApiError(500, "internal", "this is a bug in mmsearch; the library is unharmed")
+"""The answer to what nobody expected."""
 
 _HTTP: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", "the request cannot be read"),

@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
@@ -24,8 +25,10 @@ import anyio
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mmsearch.server.errors import ApiError, answer, busy
+from mmsearch.server.errors import INTERNAL, ApiError, answer, busy
 from mmsearch.server.settings import ServerSettings
+
+_log = logging.getLogger("mmsearch.server")
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
@@ -69,9 +72,9 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return  # there are no web sockets
-        send = _with_headers(send)
+        answering = _Answering(send)
         if self._held >= self._limits.requests:
-            await answer(busy())(scope, receive, send)
+            await answer(busy())(scope, receive, answering)
             return
         self._held += 1
         try:
@@ -83,10 +86,16 @@ class Guard:
                 if scope["method"] not in _SAFE_METHODS:
                     response.headers["connection"] = "close"  # its body is not waited for
             if response is not None:
-                await response(scope, receive, send)
+                await response(scope, receive, answering)
                 return
             bounded = _Body(receive, self._most_bytes(headers), self._limits.body_seconds)
-            await self._app(scope, bounded, send)
+            try:
+                await self._app(scope, bounded, answering)
+            except Exception:
+                if answering.has_begun:
+                    raise
+                _log.exception("%s %s", scope["method"], scope["path"])
+                await answer(INTERNAL)(scope, receive, answering)
         finally:
             self._held -= 1
 
@@ -216,14 +225,20 @@ def too_large(most: int) -> ApiError:
     )
 
 
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
+class _Answering:
+    """The sending end of a request: it adds our headers, and knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message."""
         if message["type"] == "http.response.start":
+            self.has_begun = True
             there = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in there)]
-        await send(message)
-
-    return sending
+        await self._send(message)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

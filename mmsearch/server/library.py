@@ -13,8 +13,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
+from indexer.choices import choices_of
 from indexer.errors import UsageError
-from indexer.facets import facets as count_facets
 from indexer.feedback import record
 from indexer.report import IndexOptions
 from mmsearch import __version__
@@ -109,7 +109,7 @@ async def facets(request: Request, service: Shared) -> FacetsModel:
 
 
 def _facets(service: Service) -> FacetsModel:
-    found = count_facets(service.engine.library.store)
+    found = choices_of(service.engine.library.store)
     return FacetsModel(
         files=found.files,
         kinds=found.kinds,

@@ -65,8 +65,8 @@ class Service:
         self.uploads.close()
 
 
-def service_of(request: Request) -> Service:
-    """The service of the application that a request came to."""
+async def service_of(request: Request) -> Service:
+    """The service of the application that a request came to. A coroutine: FastAPI gives others a thread each time."""
     service: Service = request.app.state.service
     return service
 

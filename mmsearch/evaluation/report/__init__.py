@@ -10,8 +10,9 @@ The names below are loaded when they are first used: plots and pages need matplo
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmsearch.lazy import loaded_late
 
 if TYPE_CHECKING:
     from mmsearch.evaluation.report.folder import write_report
@@ -25,7 +26,7 @@ _HOMES = {
     "terminal": ("gate_table", "report_tables"),
     "values": ("Display", "Report"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Display",
@@ -39,14 +40,4 @@ __all__ = [
     "write_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = loaded_late(__name__, _HOME_OF)

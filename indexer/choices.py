@@ -41,7 +41,7 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
-class Facets:
+class Choices:
     """What files on disk can be told apart by. `years`: of when they were taken, or modified where they do not say."""
 
     files: int
@@ -52,12 +52,12 @@ class Facets:
     with_place: int
 
 
-def facets(store: Store) -> Facets:
+def choices_of(store: Store) -> Choices:
     """Count what there is; the answer is kept until the store changes."""
-    return store.kept("facets", lambda: _facets(store))
+    return store.kept("choices", lambda: _choices(store))
 
 
-def _facets(store: Store) -> Facets:
+def _choices(store: Store) -> Choices:
     on_disk = (File.state == PRESENT, File.content_id.is_not(None))
     files = select(File.directory, func.count()).where(*on_disk)
     with store.reading() as connection:
@@ -98,7 +98,7 @@ def _facets(store: Store) -> Facets:
         year = _year_of(mtime_ns)
         if year is not None:
             years[year] += number
-    return Facets(
+    return Choices(
         files=sum(number for _, number in kinds),
         kinds={str(kind): number for kind, number in kinds},
         folders=_folders(roots, [(root_id, directory, number) for directory, number, root_id in directories]),
