@@ -113,7 +113,7 @@ export class Filters {
     const years = Object.keys(facets.years).sort().reverse();
     const pick = (year) => () => {
       card.hidePopover();
-      const isOn = values.after === year && values.before === String(Number(year) + 1);
+      const isOn = yearOf(values) === year;
       this.#change(isOn ? { after: null, before: null } : { after: year, before: String(Number(year) + 1) });
     };
     const from = h("input", { type: "date", value: dayOf(values.after) });
@@ -122,7 +122,7 @@ export class Filters {
     until.addEventListener("change", () => this.#quietly({ before: until.value ? dayAfter(until.value) : null }));
     card.append(h("h2", {}, "Taken"), h("div", { class: "stack" },
       years.length ? h("div", { class: "choices" }, years.slice(0, 24).map((year) => h("button", {
-        class: "pill", type: "button", "aria-pressed": String(values.after === year && values.before === String(Number(year) + 1)), onclick: pick(year),
+        class: "pill", type: "button", "aria-pressed": String(yearOf(values) === year), onclick: pick(year),
       }, year, h("span", { class: "count" }, count(facets.years[year]))))) : null,
       h("div", { class: "card-row" }, h("label", { class: "field" }, "From", from), h("label", { class: "field" }, "To", until))));
     this.#drawWhenClosed(card);
@@ -223,10 +223,18 @@ function folderWords({ within }) {
 }
 
 function dateWords({ after, before }) {
-  if (after && before && /^\d{4}$/.test(after) && Number(before) === Number(after) + 1) return after;
+  const year = yearOf({ after, before });
+  if (year) return year;
   if (after && before) return `${date(dayOf(after))} – ${date(dayBefore(before))}`;
   if (after) return `from ${date(dayOf(after))}`;
   return before ? `to ${date(dayBefore(before))}` : "";
+}
+
+/** The year that two dates enclose; null for what is not just one. */
+function yearOf({ after, before }) {
+  if (!after || !before) return null;
+  const year = after.slice(0, 4);
+  return dayOf(after) === `${year}-01-01` && dayOf(before) === `${Number(year) + 1}-01-01` ? year : null;
 }
 
 function lengthWords({ min_seconds: least, max_seconds: most }) {

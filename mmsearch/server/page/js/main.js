@@ -51,6 +51,7 @@ async function run(request, { push, line = null }) {
   asking?.abort();
   const control = (asking = new AbortController());
   show("results");
+  byId("results").setAttribute("aria-busy", "true");
   const busy = setTimeout(() => (byId("busy").hidden = false), 150);
   try {
     let answer = line !== null && request === null ? await api.queryLine(line, FIRST_RESULTS, control.signal) : null;
@@ -73,10 +74,17 @@ async function run(request, { push, line = null }) {
   } finally {
     clearTimeout(busy);
     if (asking === control) {
-      asking = null;
-      byId("busy").hidden = true;
+      settle();
     }
   }
+}
+
+/** No query is in hand any more. */
+function settle() {
+  asking?.abort();
+  asking = null;
+  byId("busy").hidden = true;
+  byId("results").setAttribute("aria-busy", "false");
 }
 
 /** The answer to a request; `answer` if that is it already. What is like an item is asked in a way that leaves itself out. */
@@ -187,10 +195,8 @@ function show(view) {
 }
 
 function home({ push = true } = {}) {
-  asking?.abort();
-  asking = null;
+  settle();
   shown = null;
-  byId("busy").hidden = true;
   document.title = "mmsearch";
   if (push && location.search) go("./", {});
   show("home");
@@ -198,7 +204,7 @@ function home({ push = true } = {}) {
 }
 
 function showLibrary({ push = true } = {}) {
-  asking?.abort();
+  settle();
   document.title = "Library · mmsearch";
   if (push) go("?view=library", {});
   show("library");

@@ -157,10 +157,10 @@ export class Terms {
       class: "chip-sign", type: "button", title: isLess ? "Less of this: change to more" : "More of this: change to less",
       "aria-pressed": String(isLess), onclick: () => this.#change(chip, -chip.weight, ".chip-sign"),
     }, icon(isLess ? "minus" : "plus", "small-icon"), hidden(`Less of ${label}`));
-    const body = h("button", { class: "chip-body", type: "button", title: chip.lost ?? chip.text ?? label },
+    const body = h("button", { class: "chip-body", type: "button", title: chip.lost ?? chip.text ?? label, "aria-label": `${label}, weight ${chip.weight}${chip.lost ? `. ${chip.lost}` : ""}` },
       this.#picture(chip), h("span", { class: "name" }, label),
       chip.lost ? h("span", { class: "chip-weight bad" }, "no longer kept") : null,
-      size === 1 ? null : h("span", { class: "chip-weight" }, `×${size}`), hidden(`, weight ${chip.weight}`));
+      size === 1 ? null : h("span", { class: "chip-weight" }, `×${size}`));
     const card = cardOf(body, `Weight of ${label}`, (opened) => this.#weightCard(opened, chip));
     return h("li", { class: `chip${isLess ? " is-less" : ""}${chip.lost ? " is-lost" : ""}` }, sign, body, card,
       h("button", { class: "chip-remove", type: "button", title: "Remove", onclick: () => this.remove(chip) }, icon("close", "small-icon"), hidden(`Remove ${label}`)));
