@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.feedback import feedback
+from indexer.feedback import all_feedback
 from mmsearch import Engine
 
 SEEN = """() => {
@@ -91,7 +91,9 @@ def test_a_sound_has_its_waveform_and_its_line(visitor):
 
 
 def test_a_text_is_at_its_line(visitor):
-    page = opened(visitor, "fire", "long.txt")
+    page = visitor.open("/?q=fire+--kind+text")
+    page.locator(".cell", has_text="long.txt").click()
+    page.wait_for_selector("#viewer[open] .side-actions")
     lit = page.locator("#viewer .pages .is-lit")
     assert "fire fire fire" in " ".join(lit.all_text_contents())
     assert lit.count() < page.locator("#viewer .pages .line").count()
@@ -139,7 +141,7 @@ def test_a_thumb_is_kept_and_taken_back(visitor, site):
     store = site.engine.library.store
 
     def kept() -> list[bool]:
-        return [one.good for one in feedback(store) if one.query == {"terms": [{"text": "green"}]}]
+        return [one.good for one in all_feedback(store) if one.query == {"terms": [{"text": "green"}]}]
 
     up.click()
     page.wait_for_selector("#viewer [aria-pressed=true][title='A good result']")

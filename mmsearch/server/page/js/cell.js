@@ -120,17 +120,17 @@ function playOnHover(link, thumb, hit) {
   const begin = () => {
     if (video || timer || wantsStillness()) return;
     timer = setTimeout(() => {
-      video = h("video", { muted: true, playsInline: true, preload: "auto", disableRemotePlayback: true, tabIndex: -1, "aria-hidden": "true" });
+      const film = (video = h("video", { muted: true, playsInline: true, preload: "auto", disableRemotePlayback: true, tabIndex: -1, "aria-hidden": "true" }));
       const line = h("span", { class: "progress-line" });
-      video.addEventListener("loadedmetadata", () => { video.currentTime = from; });
-      video.addEventListener("timeupdate", () => {
-        if (video.currentTime >= to) video.currentTime = from;
-        line.style.setProperty("--done", Math.max(0, (video.currentTime - from) / (to - from)));
+      film.addEventListener("loadedmetadata", () => { film.currentTime = from; });
+      film.addEventListener("timeupdate", () => {
+        if (film.currentTime >= to) film.currentTime = from;
+        line.style.setProperty("--done", Math.max(0, (film.currentTime - from) / (to - from)));
       });
-      video.addEventListener("seeked", () => thumb.append(video, line), { once: true }); // not before it has its picture
-      video.addEventListener("error", end);
-      video.src = api.media(hit.item);
-      video.play().catch(() => {});
+      film.addEventListener("seeked", () => film === video && thumb.append(film, line), { once: true }); // not before it has its picture
+      film.addEventListener("error", () => film === video && end());
+      film.src = api.media(hit.item);
+      film.play().catch(() => {});
     }, HOVER);
   };
   const end = () => {

@@ -50,6 +50,7 @@ async function ask({ replace = false } = {}) {
 async function run(request, { push, line = null }) {
   asking?.abort();
   const control = (asking = new AbortController());
+  if (shown === null) results.clear();
   show("results");
   byId("results").setAttribute("aria-busy", "true");
   const busy = setTimeout(() => (byId("busy").hidden = false), 150);

@@ -48,6 +48,14 @@ export class Results {
     if (!keep) announce(!hits.length ? byId("notice").querySelector("h2").textContent : this.isDimmed ? `Nothing here matches well. ${summary}` : summary);
   }
 
+  /** Show nothing of what was there before. */
+  clear() {
+    this.answer = null;
+    byId("summary").replaceChildren();
+    this.#notice(null);
+    this.grid.show([], "Results");
+  }
+
   /** Show what went wrong in the place of results. */
   fail(error, action = null) {
     this.answer = null;

@@ -62,7 +62,7 @@ function player(media, item, timeline, at, signal) {
   }, { once: true });
   media.addEventListener("error", () => { isPlayable = false; });
   media.src = api.media(item.item);
-  api.waveform(item.item, { points: 400 }, signal).then((found) => timeline.wave(found), () => {});
+  api.waveform(item.item, { points: 400 }, signal).then((found) => found.peaks.length && timeline.wave(found), () => {});
   return {
     media, timeline, seek,
     toggle: () => (media.paused ? media.play().catch(() => {}) : media.pause()),
