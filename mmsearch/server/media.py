@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from indexer.errors import UnsupportedMediaError
+from indexer.errors import MediaError
 from indexer.items import Item, lines_of
 from indexer.media.formats import FORMATS
 from mmsearch.server import pictures
@@ -187,7 +187,7 @@ def _waveform(service: Service, key: str, points: int, start: float, end: float 
         with opened(store, item) as file:
             try:
                 found = pictures.peaks(file.path, item.format, start, until, points)
-            except UnsupportedMediaError:
+            except MediaError:
                 if item.kind != "video":
                     raise
                 found = []  # a video without sound is no mistake of whoever asks

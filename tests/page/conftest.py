@@ -179,8 +179,12 @@ class Visitor:
         page = self.context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("console", self._on_console)
         return page
+
+    def _on_console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"{message.text} {message.location.get('url', '')}")
 
     def _on_request(self, request: Any) -> None:
         if not request.url.startswith((f"{self.url}/", "blob:", "data:")):

@@ -22,7 +22,9 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     (folder / "media").mkdir()
     for n in range(FILES):
         colour = (n * 37 % 256, n * 91 % 256, n * 53 % 256)
-        Image.new("RGB", (48, 64 if n % 3 else 32), colour).save(folder / "media" / f"p{n:04}.png")
+        picture = Image.new("RGB", (48, 64 if n % 3 else 32), colour)
+        picture.paste((n // 6, 255 - n // 6, n % 256), (n % 40, n % 23, n % 40 + 8, n % 23 + 9))  # no two are alike
+        picture.save(folder / "media" / f"p{n:04}.png")
     with Engine.open(folder / "library", model=FakeEncoder()) as engine:
         engine.index(folder / "media")
         yield engine

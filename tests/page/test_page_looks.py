@@ -50,7 +50,7 @@ def test_axe_finds_nothing_in_any_state(visit, site, scheme, width):
     page.locator("body").press("?")
     page.wait_for_selector("#keys-sheet[open]")
     found["keys"] = violations(page)
-    assert {state: wrong for state, wrong in found.items() if wrong} == {}
+    assert [f"{state}: {one}" for state, wrong in found.items() for one in wrong] == []
 
 
 def test_all_of_it_by_the_keyboard(visitor):
@@ -60,7 +60,7 @@ def test_all_of_it_by_the_keyboard(visitor):
     visitor.asked(lambda: page.keyboard.press("Enter"))
     page.keyboard.press("ArrowDown")
     for _ in range(page.locator(".cell").count()):
-        if "clip.mp4" in page.evaluate("document.activeElement.ariaLabel"):
+        if "clip.mp4" in page.evaluate("document.activeElement.textContent"):
             break
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -70,13 +70,15 @@ def test_all_of_it_by_the_keyboard(visitor):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("(document.activeElement.title || document.activeElement.ariaLabel || document.activeElement.textContent).trim()"))
         assert page.evaluate("document.querySelector('#viewer').contains(document.activeElement) || document.activeElement === document.body")
-        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline != "none" or reached[-1] == "", reached[-1]  # the focus is seen
+        tag, outline = page.evaluate(
+            "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert outline != "none" or tag in ("BODY", "VIDEO"), reached[-1]  # a video's own buttons show it themselves
     for name in ("Position", "More like this", "A good result", "Copy the path"):
         assert any(name in one for one in reached), (name, reached)
     page.keyboard.press("Escape")
     page.wait_for_selector("#viewer", state="hidden")
-    assert "clip.mp4" in page.evaluate("document.activeElement.ariaLabel")
+    assert "clip.mp4" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("/")
     assert page.evaluate("[document.activeElement.id, document.activeElement.selectionEnd]") == ["words", 4]
     page.keyboard.press("Tab")

@@ -1,7 +1,7 @@
 // One result in the grid: a picture or what stands for it, what it is, and how well it matches.
 import * as api from "./api.js";
 import { h, hidden, icon, wantsStillness } from "./dom.js";
-import { CHANNELS, KINDS, clock, matchWords, span, spokenSpan } from "./format.js";
+import { CHANNELS, KINDS, clock, matchWords, plural, span, spokenSpan } from "./format.js";
 import { DRAGGED_ITEM } from "./intake.js";
 import { drawWave } from "./wave.js";
 
@@ -12,12 +12,12 @@ const LONG = 600; // seconds, from which on only what is around the moment is dr
 /** A link for a hit. `address` is where it leads; `isDimmed` says that nothing matches well. */
 export function cell(hit, { index, size, address, isDimmed, onOpen }) {
   const match = matchWords(hit);
-  const thumb = h("div", { class: "thumb" });
+  const thumb = h("div", { class: "thumb", "aria-hidden": "true" });
   const link = h("a", {
-    class: `cell${isDimmed || !hit.stands_out ? " is-weak" : ""}`, href: address, draggable: true, "aria-label": nameOf(hit, match),
+    class: `cell${isDimmed || !hit.stands_out ? " is-weak" : ""}`, href: address, draggable: true,
   }, thumb, h("div", { class: "caption" },
     h("div", { class: "name", title: hit.path }, hit.name),
-    h("div", { class: "meta" }, meter(match), h("span", {}, ...shortly(match)))));
+    h("div", { class: "meta" }, meter(match), h("span", {}, ...shortly(match)), hidden(spoken(hit)))));
   fillThumb(thumb, hit, size, link);
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // in a tab of its own
@@ -45,9 +45,11 @@ function shortly({ words, number }) {
   return [first, rest ? h("span", { class: "of-match" }, rest) : "", ` · ${number}`];
 }
 
-function nameOf(hit, match) {
+/** What the eyes see in the picture, for a screen reader: it is read behind the name and the match. */
+function spoken(hit) {
   const when = hit.start === null ? "" : `, ${CHANNELS[hit.channel]} at ${spokenSpan(hit)}`;
-  return `${hit.name}, ${KINDS[hit.kind].one.toLowerCase()}${when}, ${match.words.toLowerCase()} ${match.number}`;
+  const further = hit.moments.length && hit.start !== null ? `, ${plural(hit.moments.length, "further moment")}` : "";
+  return `, ${KINDS[hit.kind].one.toLowerCase()}${when}${further}`;
 }
 
 /** Three small bars. They repeat what is written beside them. */
@@ -87,7 +89,7 @@ function fillThumb(thumb, hit, size, link) {
     timers.push(setTimeout(ask, PATIENCE));
   }
   const when = span(hit) || (hit.duration ? clock(hit.duration) : "");
-  const further = hit.moments.length && hit.start !== null ? h("span", {}, `+${hit.moments.length}`, hidden(" further moments")) : null;
+  const further = hit.moments.length && hit.start !== null ? h("span", {}, `+${hit.moments.length}`) : null;
   thumb.append(h("span", { class: `badge${when ? "" : " is-bare"}`, title: KINDS[kind].one }, icon(kind), when || null, further));
 }
 
@@ -120,7 +122,7 @@ function playOnHover(link, thumb, hit) {
   const begin = () => {
     if (video || timer || wantsStillness()) return;
     timer = setTimeout(() => {
-      const film = (video = h("video", { muted: true, playsInline: true, preload: "auto", disableRemotePlayback: true, tabIndex: -1, "aria-hidden": "true" }));
+      const film = (video = h("video", { muted: true, playsInline: true, preload: "auto", disableRemotePlayback: true, tabIndex: -1 }));
       const line = h("span", { class: "progress-line" });
       film.addEventListener("loadedmetadata", () => { film.currentTime = from; });
       film.addEventListener("timeupdate", () => {

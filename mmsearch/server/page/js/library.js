@@ -139,7 +139,8 @@ export class LibraryView {
 
   async #start(wanted) {
     try {
-      this.#take(await api.startIndex(wanted));
+      const begun = await api.startIndex(wanted);
+      if (begun.job !== this.job.job) this.#take(begun); // its events may have been faster, and tell more
       announce("Indexing has begun");
       this.#listen();
     } catch (failed) {

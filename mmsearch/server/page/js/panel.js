@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { announce, h, hidden, icon, toast } from "./dom.js";
 import { meter } from "./cell.js";
-import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, matchWords, span, spokenSpan } from "./format.js";
+import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, matchWords, span } from "./format.js";
 import { isSameLine } from "./stage.js";
 import { trimmed } from "./state.js";
 import { showWhy } from "./why.js";
@@ -145,13 +145,12 @@ export class Panel {
       const match = matchWords(one);
       return h("button", {
         class: `moment${one === this.moment ? " is-best" : ""}`, type: "button", "aria-pressed": String(one === this.moment),
-        "aria-label": `${spokenSpan(one)}, ${CHANNELS[one.channel]}, ${match.words.toLowerCase()}${one.text ? `: ${one.text}` : ""}`,
         onclick: () => {
           this.stage.seek(one.start);
           this.choose(one);
           this.momentsBox.querySelector("[aria-pressed=true]")?.focus();
         },
-      }, icon(CHANNEL_ICONS[one.channel]), h("span", {}, span(one)), h("span", { class: "said" }, one.text ?? ""), meter(match) ?? h("span", {}));
+      }, icon(CHANNEL_ICONS[one.channel]), h("span", {}, span(one)), h("span", { class: "said" }, one.text ?? ""), meter(match) ?? h("span", {}), hidden(`, ${CHANNELS[one.channel]}, ${match.words.toLowerCase()}`));
     })));
     this.stage.timeline?.mark(this.moments, this.moment);
   }
