@@ -105,6 +105,21 @@ def _count_pixels(path: Path) -> int:
     return int(width * height)
 
 
+def keywords_of(path: str | Path, root: Path = ROOT) -> tuple[str, ...]:
+    """The keywords (dc:subject) that the SVG file of a PNG picture gives, in lower case; `path` is relative to png/."""
+    try:
+        tree = ElementTree.parse((root / "svg" / path).with_suffix(".svg")).getroot()
+    except (ElementTree.ParseError, OSError):
+        return ()
+    items = [
+        item.text
+        for subject in tree.iter(DUBLIN_CORE + "subject")
+        for item in subject.iter()
+        if item.tag.endswith("}li") and item.text
+    ]
+    return tuple(dict.fromkeys(item.strip().lower() for item in items if item.strip()))
+
+
 def _read_metadata(path: Path) -> tuple[str, str]:
     """Title and author of an SVG file; empty where it does not tell."""
     try:

@@ -13,12 +13,16 @@ from typing import Any
 CLIP = "ViT-B-32"
 
 
-def clip_weights(folder: Path) -> Path:
-    """An open_clip checkpoint of `CLIP`, the architecture of the model `fast`."""
-    return _made(folder / "clip.safetensors", _save_clip)
+def clip_weights(folder: Path, architecture: str = CLIP) -> Path:
+    """An open_clip checkpoint of an architecture; `CLIP` is that of the model `fast`."""
+    return _made(folder / f"{_stem(architecture)}clip.safetensors", lambda path: _save_clip(path, architecture))
 
 
-def clip_onnx(folder: Path) -> tuple[Path, Path]:
+def _stem(architecture: str) -> str:
+    return "" if architecture == CLIP else f"{architecture}-"
+
+
+def clip_onnx(folder: Path, architecture: str = CLIP) -> tuple[Path, Path]:
     """The two towers of the same weights as ONNX files, as rclip wants them: one input, one output, any batch.
 
     Raises:
@@ -26,9 +30,13 @@ def clip_onnx(folder: Path) -> tuple[Path, Path]:
     """
     import onnx  # noqa: F401 - torch's exporter needs it, and would say so only at the end
 
-    weights = clip_weights(folder)
-    visual = _made(folder / "visual.onnx", lambda path: _export(weights, path, "encode_image"))
-    return visual, _made(folder / "textual.onnx", lambda path: _export(weights, path, "encode_text"))
+    weights = clip_weights(folder, architecture)
+
+    def towers(name: str, method: str) -> Path:
+        path = folder / f"{_stem(architecture)}{name}.onnx"
+        return _made(path, lambda path: _export(weights, path, method, architecture))
+
+    return towers("visual", "encode_image"), towers("textual", "encode_text")
 
 
 def clap_folder(folder: Path) -> Path:
@@ -45,25 +53,25 @@ def _made(path: Path, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _network() -> Any:
+def _network(architecture: str) -> Any:
     import open_clip
     import torch
 
     torch.manual_seed(0)
-    return open_clip.CLIP(**open_clip.get_model_config(CLIP)).eval()
+    return open_clip.CLIP(**open_clip.get_model_config(architecture)).eval()
 
 
-def _save_clip(path: Path) -> None:
+def _save_clip(path: Path, architecture: str) -> None:
     from safetensors.torch import save_file
 
-    save_file({name: value.contiguous() for name, value in _network().state_dict().items()}, path)
+    save_file({name: value.contiguous() for name, value in _network(architecture).state_dict().items()}, path)
 
 
-def _export(weights: Path, path: Path, method: str) -> None:
+def _export(weights: Path, path: Path, method: str, architecture: str) -> None:
     import torch
     from safetensors.torch import load_file
 
-    network = _network()
+    network = _network(architecture)
     network.load_state_dict(load_file(weights))
 
     class Tower(torch.nn.Module):

@@ -11,10 +11,10 @@ import numpy as np
 from sqlalchemy import delete, insert, select, text, update
 
 from indexer.ann import Ids
+from indexer.halves import STORED_DTYPE
 from indexer.schema import Background, Encoding, Segment
 from indexer.store import Store, unpack
 from indexer.types import Channel, Modality, Vectors
-from indexer.writes import STORED_DTYPE
 
 _MANY = 500  # values in one IN (...)
 _CONTENTS_OF = text(  # ids as one value, so that any number of them is one statement, which is prepared once

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +18,19 @@ from typing import cast
 import numpy as np
 from filelock import FileLock, Timeout
 
-from indexer.ann import Ids, IndexFileError, Stamp, VectorIndex, read_stamp
+from indexer.ann import (
+    Ids,
+    IndexFacts,
+    IndexFileError,
+    Policy,
+    Stamp,
+    VectorIndex,
+    read_facts,
+    read_stamp,
+    remove_files,
+    sweep,
+)
+from indexer.backgrounds import read_queries
 from indexer.errors import (
     LibraryError,
     LibraryLockedError,
@@ -36,16 +47,16 @@ STORE_NAME = "library.sqlite"
 
 _WORTH_SAVING = 1000  # changed vectors after which a reader writes the index file anew; a writer always does
 
-_LEFT_OVER_SECONDS = 600.0  # a file that is still being saved is younger
-
 
 class Library:
     """A store, and an index of each channel that is kept in step with it. Safe to search from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, policy: Policy | None = None) -> None:
         self.path = path
+        self.policy = policy or Policy()
         self.store = Store(path / STORE_NAME)
         self._indexes: dict[Channel, tuple[VectorIndex, Stamp]] = {}
+        self._tried: dict[Channel, str | None] = {}  # the names of the files that were looked at last
         self._lock = threading.Lock()
 
     @classmethod
@@ -173,10 +184,12 @@ class Library:
 
     # --- searching ---
 
-    def search(self, channel: Channel, queries: Vectors, k: int, *, allowed: Ids | None = None) -> tuple[Vectors, Ids]:
+    def search(
+        self, channel: Channel, queries: Vectors, k: int, *, allowed: Ids | None = None, exact: bool = False
+    ) -> tuple[Vectors, Ids]:
         """The k segments of a channel nearest to each query: scores (q, k') and ids (q, k'), as in `VectorIndex`."""
         with self._lock:  # FAISS cannot add while it searches
-            return self._current(channel)[0].search(queries, k, allowed=allowed)
+            return self._current(channel)[0].search(queries, k, allowed=allowed, exact=exact)
 
     def index(self, channel: Channel) -> VectorIndex:
         """The index of a channel, in step with the store. It is this library's own: read it, do not change it."""
@@ -195,15 +208,31 @@ class Library:
         for afresh in (False, False, True):  # a writer may be at work between our two readings of the store
             now = self.store.position(generation_id, channel)
             want = Stamp(self.store.library_id, generation_id, channel, tower.dim, now.last_id, now.removals)
-            have = None if afresh else self._indexes.get(channel) or self._load(want, now.saved_index)
-            index, stamp = have or (VectorIndex(tower.dim), None)
+            have = None if afresh else self._have(channel, want, now.saved_index)
+            index, stamp = have or (VectorIndex(tower.dim, self.policy), None)
             changed = self._top_up(index, stamp, want) if stamp != want else 0
             self._indexes[channel] = (index, want)
             if len(index) == now.vectors:
                 break
-        if changed > _WORTH_SAVING or (changed and have is None):
+        if changed and have is None and os.access(self.path, os.W_OK):
+            index.settle(self._texts(generation_id, channel))  # once, for all who come later
+        is_latest = now.saved_index == self._tried.get(channel)  # else another process has saved a better one since
+        if (changed > _WORTH_SAVING and is_latest) or (changed and have is None):
             self._try_to_save(index, want)  # a reader may not be allowed to write, and need not
         return self._indexes[channel]
+
+    def _have(self, channel: Channel, want: Stamp, saved: str | None) -> tuple[VectorIndex, Stamp] | None:
+        """The index that is in memory, or that of the file: also when a writer made one since that suits better."""
+        have = self._indexes.get(channel)
+        if have is not None and (saved == self._tried.get(channel) or have[0].is_settled()):
+            return have
+        self._tried[channel] = saved
+        loaded = self._load(want, saved)
+        return loaded if loaded is not None and (have is None or loaded[0].is_settled()) else have
+
+    def _texts(self, generation_id: int, channel: Channel) -> Vectors:
+        """Texts as vectors that a channel's index is tuned by: those of its background, none before it has one."""
+        return read_queries(self.store, generation_id, "text", channel)
 
     def _try_to_save(self, index: VectorIndex, stamp: Stamp) -> None:
         """Save an index, unless that cannot be: it is a cache."""
@@ -212,26 +241,41 @@ class Library:
             name = uuid.uuid4().hex
             self.store.name_saved_index(stamp.generation_id, _channel(stamp), name)
             index.save(self._file(stamp), replace(stamp, name=name))
+            self._tried[_channel(stamp)] = name
         except (OSError, LibraryError) as error:
             _log.warning("the index %s cannot be saved: %s", self._file(stamp), error)
 
     def save_indexes(self) -> None:
-        """Bring every index and its file up to date. Call it with the writer's lock held."""
+        """Bring every index and its file up to date, each in the structure that suits it.
+
+        Call it with the writer's lock held.
+        """
         generation = self.store.generation()
         if generation is None:
             return
-        for left_over in self.path.glob("index/*.tmp"):  # by a process that was killed while it saved
-            with contextlib.suppress(OSError):
-                if time.time() - left_over.stat().st_mtime > _LEFT_OVER_SECONDS:
-                    left_over.unlink()
         for channel in CHANNELS:
             if generation[1].tower_of(channel) is None:
                 continue
+            sweep(self._path_of(generation[0], channel))
+            texts = self._texts(generation[0], channel)
             with self._lock:
+                index, _ = self._current(channel)
+                build = index.begin(texts=len(texts) > 0)
+            built = None if build is None else build.make(texts)  # searches go on meanwhile
+            with self._lock:
+                if built is not None:
+                    index.adopt(built)
                 index, stamp = self._current(channel)
                 saved = self.store.position(stamp.generation_id, channel).saved_index
-                if read_stamp(self._file(stamp)) != replace(stamp, name=saved or ""):
+                if built is not None or read_stamp(self._file(stamp)) != replace(stamp, name=saved or ""):
                     self._try_to_save(index, stamp)
+
+    def index_facts(self) -> dict[Channel, IndexFacts]:
+        """How each channel is searched that has an index file with vectors, as the file says."""
+        generation = self.store.generation()
+        channels = () if generation is None else tuple(channel for channel, _ in generation[1].channels)
+        found = {channel: read_facts(self._path_of(generation[0], channel)) for channel in channels if generation}
+        return {channel: facts for channel, facts in found.items() if facts is not None and facts.vectors}
 
     def forget_index(self, channel: Channel) -> None:
         """Drop a channel's index, in memory and on disk, so that it is built again from the store."""
@@ -239,7 +283,7 @@ class Library:
             self._indexes.pop(channel, None)
             generation = self.store.generation()
             if generation is not None:
-                self._path_of(generation[0], channel).unlink(missing_ok=True)
+                remove_files(self._path_of(generation[0], channel))
 
     def index_problem(self, channel: Channel) -> str | None:
         """What is wrong with a channel's index file, or None; a missing one is wrong when there are vectors."""
@@ -251,7 +295,7 @@ class Library:
             return None
         path = self._path_of(generation[0], channel)
         try:
-            _, stamp = VectorIndex.load(path)
+            _, stamp = VectorIndex.load(path, whole=True)
         except IndexFileError as error:
             return str(error)
         return None if stamp.name == now.saved_index else f"{path} is not the file that this library saved last"
@@ -265,7 +309,7 @@ class Library:
         if replace(found, name="", last_id=want.last_id, removals=want.removals) != want:
             return None
         try:
-            index, stamp = VectorIndex.load(path)
+            index, stamp = VectorIndex.load(path, self.policy)
         except IndexFileError as error:
             _log.warning("%s", error)
             if not isinstance(error.__cause__, (OSError, MemoryError)):  # damaged, and not only out of reach for now
@@ -282,8 +326,8 @@ class Library:
             gone = np.setdiff1d(index.ids, self.store.segment_ids(want.generation_id, channel))
             changed += index.remove(gone)
         after = have.last_id if have is not None else 0
-        for ids, vectors in self.store.vectors(want.generation_id, channel, after=after, through=want.last_id):
-            index.add(ids, vectors)
+        for ids, halves in self.store.halves(want.generation_id, channel, after=after, through=want.last_id):
+            index.add(ids, halves)
             changed += len(ids)
         return changed
 

@@ -33,6 +33,7 @@ from indexer import tokens
 from indexer.ann import Ids
 from indexer.errors import LibraryDamagedError, LibraryError, LibraryLockedError
 from indexer.functions import register
+from indexer.halves import STORED_DTYPE, Halves, unit_of
 from indexer.memo import Answer, Changes, Memo
 from indexer.migrations import migrate
 from indexer.paths import relative_to, under
@@ -52,7 +53,7 @@ from indexer.schema import (
     under_or_at,
 )
 from indexer.types import Channel, ModelSpec, Vectors
-from indexer.writes import STORED_DTYPE, count_added, drop_orphans, inserted, move_files, now, write_file
+from indexer.writes import count_added, drop_orphans, inserted, move_files, now, write_file
 
 _ENCODED_CONTENT = (  # asked for every file, so built once
     select(Content.id)
@@ -359,6 +360,13 @@ class Store:
         Yields:
             ids (n,) int64, rising, and vectors (n, dim) float32.
         """
+        for ids, halves in self.halves(generation_id, channel, after=after, through=through, rows=rows):
+            yield ids, unit_of(halves)
+
+    def halves(
+        self, generation_id: int, channel: Channel, *, after: int = 0, through: int | None = None, rows: int = 10_000
+    ) -> Iterator[tuple[Ids, Halves]]:
+        """The same, with vectors as they are stored: (n, dim) float16, to the bit."""
         while True:
             query = _of_channel(select(Segment.id, Segment.vector), generation_id, channel)
             query = query.where(Segment.id > after).order_by(Segment.id).limit(rows)
@@ -369,17 +377,20 @@ class Store:
             if not block:
                 return
             ids = np.array([row.id for row in block], np.int64)
-            yield ids, unpack(b"".join(row.vector for row in block), len(block))
+            yield ids, _halves(b"".join(row.vector for row in block), len(block))
             after = int(ids[-1])
 
 
 def unpack(stored: bytes, rows: int) -> Vectors:
     """Stored vectors as (rows, dim) float32, brought back to the length 1 that half precision rounded away."""
+    return unit_of(_halves(stored, rows))
+
+
+def _halves(stored: bytes, rows: int) -> Halves:
     if len(stored) % (rows * STORED_DTYPE.itemsize):
         raise LibraryDamagedError("a stored vector has the wrong length; find and mend it with: mmsearch verify")
-    vectors: Vectors = np.frombuffer(stored, STORED_DTYPE).reshape(rows, -1).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return vectors
+    halves: Halves = np.frombuffer(stored, STORED_DTYPE).reshape(rows, -1)
+    return halves
 
 
 def _url(path: Path) -> URL:

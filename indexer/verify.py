@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import insert, select, text, update
 
 from indexer.errors import LibraryDamagedError
+from indexer.halves import STORED_DTYPE
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
@@ -16,7 +17,7 @@ from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.types import CHANNELS, Channel, ModelSpec
 from indexer.vectors import usable
 from indexer.words import mend_words
-from indexer.writes import STORED_DTYPE, drop_contents
+from indexer.writes import drop_contents
 
 _LENGTH_TOLERANCE = 1e-2  # half precision keeps a vector of length 1 to about 1e-3
 
@@ -144,12 +145,12 @@ def _check_index(library: Library, generation_id: int, channel: Channel, report:
     wrong = library.index_problem(channel)
     if wrong is None:
         index = library.index(channel)
-        order = np.argsort(index.ids, kind="stable")
-        ids, vectors = index.ids[order], index.vectors()[order]
+        ids = np.sort(index.ids)
         at = 0
-        for stored_ids, stored in library.store.vectors(generation_id, channel):
+        for stored_ids, stored in library.store.halves(generation_id, channel):
             here = slice(at, at + len(stored_ids))
-            if not np.array_equal(ids[here], stored_ids) or not np.array_equal(vectors[here], stored):
+            same = np.array_equal(ids[here], stored_ids)
+            if not same or not np.array_equal(index.halves_of(stored_ids).view(np.uint16), stored.view(np.uint16)):
                 wrong = f"the {channel} index differs from the stored vectors"
                 break
             at += len(stored_ids)

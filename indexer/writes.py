@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
+from indexer.halves import STORED_DTYPE
 from indexer.records import NewContent, Outcome
 from indexer.schema import Content, Encoding, File, Scope, Segment, Tally
 
 _MANY = 500  # values in one IN (...): SQLite's oldest limit is 999 for a statement
-
-STORED_DTYPE = np.dtype("<f2")
-"""Vectors are kept in half precision: see benchmarks/vector_precision.py for what that costs."""
 
 # Statements that are run for every file are built once: building one costs more than SQLite takes to run it.
 _CONTENT_OF = select(Content.id).where(Content.digest == bindparam("digest"), Content.format == bindparam("format"))

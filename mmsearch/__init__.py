@@ -44,11 +44,17 @@ if TYPE_CHECKING:
     from mmsearch.engine import Engine
     from mmsearch.evaluation.evaluator import evaluate
     from mmsearch.evaluation.options import EvaluationOptions, EvaluationProgress
+    from mmsearch.explain.values import Explanation
+    from mmsearch.facets import Facets
     from mmsearch.places import default_library
     from mmsearch.query import Query
     from mmsearch.rank import Answer, Hit, Moment
+    from mmsearch.session import Session
     from mmsearch.status import Status
+    from mmsearch.summary import Summary
+    from mmsearch.tags import Tags
     from mmsearch.terms import Term
+    from mmsearch.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 
@@ -73,11 +79,17 @@ _HOMES = {
     "mmsearch.engine": ("Engine",),
     "mmsearch.evaluation.evaluator": ("evaluate",),
     "mmsearch.evaluation.options": ("EvaluationOptions", "EvaluationProgress"),
+    "mmsearch.explain.values": ("Explanation",),
+    "mmsearch.facets": ("Facets",),
     "mmsearch.places": ("default_library",),
     "mmsearch.query": ("Query",),
     "mmsearch.rank": ("Answer", "Hit", "Moment"),
+    "mmsearch.session": ("Session",),
     "mmsearch.status": ("Status",),
+    "mmsearch.summary": ("Summary",),
+    "mmsearch.tags": ("Tags",),
     "mmsearch.terms": ("Term",),
+    "mmsearch.vocabulary": ("Vocabulary",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -92,6 +104,8 @@ __all__ = [
     "Engine",
     "EvaluationOptions",
     "EvaluationProgress",
+    "Explanation",
+    "Facets",
     "Failure",
     "Fetching",
     "Hit",
@@ -113,11 +127,15 @@ __all__ = [
     "Near",
     "Progress",
     "Query",
+    "Session",
     "Status",
+    "Summary",
+    "Tags",
     "Term",
     "TowerSpec",
     "UnsupportedMediaError",
     "UsageError",
+    "Vocabulary",
     "WeightsError",
     "__version__",
     "default_library",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -47,9 +47,16 @@ class FoundMoment(BaseModel):
     text: str | None = Field(description="What is said or written there.")
 
 
-class FoundFile(FoundMoment):
+class FoundFile(BaseModel):
     """One result: a file, and its best moment."""
 
+    channel: Channel | None = Field(description="What matched; null for a file that was found by its name alone.")
+    score: float | None = Field(description="Cosine similarity, -1 to 1.")
+    confidence: float | None = Field(description="0 to 1; null where it is not known.")
+    start_seconds: float | None
+    end_seconds: float | None
+    when: str | None = Field(description='The same for a person: "0:03-0:10".')
+    text: str | None = Field(description="What is said or written there.")
     item: str = Field(description="The file's id, for `similar`.")
     path: str
     kind: Kind
@@ -75,6 +82,39 @@ class Holdings(BaseModel):
     folders: list[str]
     hours: float = Field(description="Of sound and video.")
     failed: int = Field(description="Files that could not be read.")
+
+
+class TermShare(BaseModel):
+    """What one term adds to the score."""
+
+    asked: str
+    part: float
+    channel: Channel | None
+    start_seconds: float | None
+
+
+class Reason(BaseModel):
+    """A stretch of the file that speaks for the query."""
+
+    channel: Channel
+    start_seconds: float | None
+    end_seconds: float | None
+    text: str | None
+    cosine: float
+    confidence: float | None
+
+
+class Why(BaseModel):
+    """Why a file answers a query."""
+
+    path: str
+    confidence: float | None
+    formula: str = Field(description="How the score comes about, in words.")
+    fits_filters: bool
+    matched: list[str] = Field(description='What was found literally; "name" in the name of the file.')
+    terms: list[TermShare]
+    best: list[Reason] = Field(description="The stretches that speak for it most, best first.")
+    remarks: list[str]
 
 
 Count = Annotated[int, Field(ge=1, le=100, description="How many results at most.")]
@@ -145,7 +185,16 @@ def _tools(engine: Engine) -> Sequence[Callable[..., BaseModel]]:
                 failed=found.counts.failed,
             )
 
-    return (query, similar, status)
+    def explain(
+        query: Annotated[str, Field(description="What was asked, as for `query`.")],
+        file: Annotated[str, Field(description="The id or the path of a file in the library, as results give them.")],
+    ) -> Why:
+        """Say why a file of the library answers a query: which term, which moment, which words."""
+        with _told():
+            told: Any = engine
+            return _why(told.explain(parse_words(query), _path_of(engine, file)).to_json())
+
+    return (query, similar, status, *((explain,) if hasattr(engine, "explain") else ()))
 
 
 @contextmanager
@@ -155,6 +204,36 @@ def _told() -> Iterator[None]:
         yield
     except MmsearchError as error:
         raise ToolError(_shown(str(error))) from error
+
+
+def _why(told: dict[str, Any]) -> Why:
+    """An explanation without what only a picture can show."""
+    stretches = sorted(told["segments"], key=lambda stretch: -float(stretch["score"]))[:_REASONS]
+    return Why(
+        path=_shown(told["path"]),
+        confidence=told["confidence"],
+        formula=told["formula"],
+        fits_filters=told["fits_filters"],
+        matched=told["matched"],
+        terms=[
+            TermShare(
+                asked=_shown(term["asked"]), part=term["part"], channel=term["channel"], start_seconds=term["start"]
+            )
+            for term in told["terms"]
+        ],
+        best=[
+            Reason(
+                channel=stretch["channel"],
+                start_seconds=stretch["start"],
+                end_seconds=stretch["end"],
+                text=stretch["text"],
+                cosine=stretch["cosine"],
+                confidence=stretch["confidence"],
+            )
+            for stretch in stretches
+        ],
+        remarks=[_shown(remark) for remark in told["remarks"]],
+    )
 
 
 def _path_of(engine: Engine, file: str) -> str:
@@ -178,29 +257,35 @@ def _found(engine: Engine, answer: Answer) -> Found:
 
 def _file(hit: Hit, item: str) -> FoundFile:
     return FoundFile(
-        **_moment(hit).model_dump(),
+        **_stretch(hit),
         item=item,
         path=_shown(hit.path),
         kind=hit.kind,
         title=hit.title,
-        moments=[_moment(one) for one in hit.moments if one.confidence is None or one.confidence >= _WORTH_TELLING],
+        moments=[
+            FoundMoment(**_stretch(one))
+            for one in hit.moments
+            if one.confidence is None or one.confidence >= _WORTH_TELLING
+        ],
     )
 
+
+_REASONS = 5
 
 _WORTH_TELLING = 0.1
 """Moments below this confidence would only fill an assistant's context."""
 
 
-def _moment(found: Hit | Moment) -> FoundMoment:
-    return FoundMoment(
-        channel=found.channel,
-        score=round(found.score, 4),
-        confidence=None if found.confidence is None else round(found.confidence, 4),
-        start_seconds=found.start_seconds,
-        end_seconds=found.end_seconds,
-        when=span(found) or None,
-        text=found.text,
-    )
+def _stretch(found: Hit | Moment) -> dict[str, Any]:
+    return {
+        "channel": found.channel,
+        "score": None if found.score is None else round(found.score, 4),
+        "confidence": None if found.confidence is None else round(found.confidence, 4),
+        "start_seconds": found.start_seconds,
+        "end_seconds": found.end_seconds,
+        "when": span(found) or None,
+        "text": found.text,
+    }
 
 
 def _shown(text: str) -> str:

@@ -197,8 +197,12 @@ def stretch(cosines: Floats) -> NDArray[np.float64]:
     return np.asarray(np.arctanh(np.clip(np.asarray(cosines, np.float64), -_NEAREST, _NEAREST)))
 
 
+NEIGHBOURS, SHARE = 128, 0.75
+"""Of `hubness`: how many of the bank count, and how much of their mean."""
+
+
 def hubness(
-    vectors: Vectors, bank: Vectors, *, k: int = 128, alpha: float = 0.75, stretched: bool = False
+    vectors: Vectors, bank: Vectors, *, k: int = NEIGHBOURS, alpha: float = SHARE, stretched: bool = False
 ) -> NDArray[np.float64]:
     """What nearest-neighbour normalisation takes off each item's scores: (n,) float64.
 

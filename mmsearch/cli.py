@@ -7,6 +7,8 @@ model or the system, 4 a bug in mmsearch, 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import logging
 import os
@@ -21,9 +23,13 @@ from indexer.errors import MediaError, MmsearchError, UsageError
 from mmsearch import __version__
 from mmsearch.commands import asking
 from mmsearch.commands import eval as eval_command
+from mmsearch.commands import explain as explain_command
 from mmsearch.commands import mcp as mcp_command
 from mmsearch.commands import models as models_command
+from mmsearch.commands import refine as refine_command
 from mmsearch.commands import serve as serve_command
+from mmsearch.commands import summary as summary_command
+from mmsearch.commands import tags as tags_command
 from mmsearch.commands.opening import LibraryOption, open_engine
 from mmsearch.commands.progress import indexing_progress
 from mmsearch.commands.signals import cancelled_by_signals
@@ -59,6 +65,9 @@ JsonOption = options.JsonOption
 
 def main() -> None:
     """Run the command line. Every expected error ends here, as one message and an exit code."""
+    # Looking for garbage while modules are imported, and once more at the end, took a quarter of a short query.
+    gc.set_threshold(50_000, 20, 20)
+    atexit.register(gc.freeze)
     level = getattr(logging, os.environ.get("MMSEARCH_LOG", "").upper(), None)
     logging.basicConfig(level=level if isinstance(level, int) else logging.CRITICAL, format="%(name)s: %(message)s")
     logging.captureWarnings(True)  # Pillow and others warn of damaged files; we report those ourselves
@@ -170,6 +179,10 @@ def index(
 
 for _command in (asking.query, asking.similar, asking.duplicates):
     app.command()(_command)
+app.command()(explain_command.explain)
+app.command()(tags_command.tags)
+app.command()(summary_command.summary)
+app.command()(refine_command.refine)
 app.command("eval")(eval_command.evaluate)
 app.command()(serve_command.serve)
 app.command()(mcp_command.mcp)
@@ -180,6 +193,9 @@ app.add_typer(models_command.app, name="models")
 def status(
     library: LibraryOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="List every file that failed, not only the first.")] = False,
+    facets: Annotated[
+        bool, typer.Option("--facets", help="Count files by kind, year and folder, and by what they show.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is indexed, and what failed and why."""
@@ -187,10 +203,13 @@ def status(
 
     with open_engine(library, None, create=False) as engine:
         found = engine.status()
+        counted = engine.facets(on_progress=tags_command.reading_labels()) if facets else None
     if as_json:
-        _print_json(show.status_json(found))
+        _print_json(show.status_json(found) | ({} if counted is None else {"facets": counted.to_json()}))
     else:
         _print_lines(show.status(found, all_troubles=failed))
+        if counted is not None:
+            _print_lines(show.facets(counted))
 
 
 @app.command()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,20 +18,20 @@ from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
-from indexer.types import Encoder, Kind
+from indexer.types import Channel, Encoder, Kind
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
 from mmsearch.bridge.advice import missing_bridge
-from mmsearch.bridge.build import OnProgress, all_or_nothing, build_bridge, refresh_means
-from mmsearch.bridge.trial import BridgeReport
-from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder
+from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
+from mmsearch.insights import Insights
 from mmsearch.literal import find_literally
 from mmsearch.places import default_library, expanded, spellings
 from mmsearch.plan import make_plan
+from mmsearch.prepared import Prepared
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, read_term
@@ -39,10 +41,12 @@ from mmsearch.status import Status, status_of
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
+    from mmsearch.bridge.build import OnProgress
+    from mmsearch.bridge.trial import BridgeReport
     from mmsearch.duplicates import DuplicateGroup
 
 
-class Engine:
+class Engine(Insights):
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
     def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
@@ -51,6 +55,7 @@ class Engine:
         self._backgrounds = BackgroundCache(library)
         self._asked = asked or ModelRequest()
         self._bridges = BridgeCache(library)
+        self._loading: threading.Thread | None = None
         self._encoding = Turn()  # an encoder takes one call at a time, and is made once
 
     @classmethod
@@ -123,6 +128,8 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the library. The engine cannot be used after this."""
+        if self._loading is not None:
+            self._loading.join()
         self._library.close()
 
     @property
@@ -177,6 +184,7 @@ class Engine:
         """
         from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
+        from mmsearch.bridge.build import refresh_means
         from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
@@ -200,6 +208,8 @@ class Engine:
             if not report.interrupted:
                 refresh_means(self._library)
                 calibrate(self._library, encoder)
+                self._library.save_indexes()  # large ones are tuned by the texts that it has encoded
+                self._keep_text()
             report.unreachable += unreachable
             return report
 
@@ -268,6 +278,8 @@ class Engine:
             UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
             LibraryLockedError: another process is writing.
         """
+        from mmsearch.bridge.build import all_or_nothing, build_bridge
+
         with self._library.writing(), all_or_nothing(self._library):
             encoder = Shared(self.encoder, self._encoding)
             report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
@@ -324,8 +336,20 @@ class Engine:
         """
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
 
-    def _ask(self, query: Query, *, hidden: bool, fold: bool = True) -> Answer:
-        """Put a query to the library; `hidden` leaves the files out that it asks with."""
+    def _ask(
+        self, query: Query, *, hidden: bool, fold: bool = True, given: Mapping[int, Reading] | None = None
+    ) -> Answer:
+        """Put a query to the library; `hidden` leaves the files out that it asks with. `given`: see `_prepared`."""
+        ready = self._prepared(query, given)
+        own = frozenset(content for content in ready.held if content) if hidden else frozenset()
+        words = find_literally(self._library.store, ready.generation_id, query, ready.wanted)
+        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
+            return search(
+                self._library, ready.generation_id, ready.plan, ready.wanted, words=words, hidden=own, fold=fold
+            )
+
+    def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
+        """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
         generation = self._library.store.generation()
         if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
@@ -335,25 +359,49 @@ class Engine:
                 else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
+        given = given or {}
         wanted = filter_of(self._library, query)
         backgrounds = self._backgrounds.read(generation_id)
         bridge = self._bridges.read(generation_id, spec) if any(term.kind != "text" for term in query.terms) else None
         bridge = bridge and bridge.calibrated(backgrounds)
+        filled = [
+            channel for channel, _ in spec.channels if self._library.store.position(generation_id, channel).vectors
+        ]
+        self._load_ahead(filled)
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
-            (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
-            or self._read(term, bridge)
-            for term, content in zip(query.terms, held, strict=True)
+            given.get(place)
+            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            or self._read(term, bridge, filled)
+            for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
-        own = frozenset(content for content in held if content) if hidden else frozenset()
-        words = find_literally(self._library.store, generation_id, query, wanted)
-        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
-            return search(self._library, generation_id, plan, wanted, words=words, hidden=own, fold=fold)
+        return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan)
 
-    def _read(self, term: Term, bridge: Bridge | None) -> Reading:
+    def _load_ahead(self, channels: Sequence[Channel]) -> None:
+        """Load the indexes that a query will ask in a thread of their own, while its words become vectors."""
+
+        def load() -> None:
+            with suppress(Exception):  # the search meets the same, and tells
+                for channel in channels:
+                    self._library.index(channel)
+
+        if self._loading is None:
+            self._loading = threading.Thread(target=load, name="load-indexes", daemon=True)
+            self._loading.start()
+
+    def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel]) -> Reading:
         encoder = Shared(self.encoder, self._encoding)
-        return read_term(term, encoder, lambda tower, samples: encode_samples(encoder, tower, samples), bridge)
+        reading = read_term(term, encoder, partial(encode_samples, encoder), bridge, filled)
+        self._keep_text()
+        return reading
+
+    def _keep_text(self) -> None:
+        """Where text towers had to be loaded, see to it that the next process need not."""
+        keep = getattr(self._encoder, "keep_text", None)
+        if keep is not None:
+            with self._encoding:
+                keep()
 
     def missing_bridge(self, query: Query) -> str | None:
         """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
@@ -378,7 +426,10 @@ class Engine:
 
     def status(self) -> Status:
         """What is indexed, with which model, how big it is, and what failed and why."""
-        return status_of(self._library)
+        encoder, spec = self._encoder, self._library.spec
+        if encoder is None and spec is not None:
+            encoder = loaded_if_here(spec.name, spec.precision)
+        return status_of(self._library, encoder)
 
 
 def _is_file(term: Term) -> bool:

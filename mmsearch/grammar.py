@@ -303,6 +303,7 @@ _OPTIONS: dict[str, _Option] = {
     "moments": _Option("--moments"),
     "not_below": _Option("--not-below", _number, limits.number),
     "words": _Option("--no-words", flag=False),
+    "exact": _Option("--exact"),
 }
 _FIELD_OF = {option.name: name for name, option in _OPTIONS.items()}
 _MAY_REPEAT = ("kinds", "within")

@@ -45,6 +45,7 @@ class Query:
         moments: list moments as results of their own.
         not_below: leave out what is at least this similar to a negative term: the hard form of less.
         words: whether a text is also looked for as words, in names and in what was said or written.
+        exact: compare every vector, also in a large library, where otherwise about 1 % of the nearest may be missed.
 
     Raises:
         UsageError: any of it makes no sense.
@@ -66,6 +67,7 @@ class Query:
     moments: bool = False
     not_below: float | None = None
     words: bool = True
+    exact: bool = False
 
     def __post_init__(self) -> None:
         for name, clean in _CHECKS.items():
@@ -270,4 +272,5 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "moments": checks.is_flag,
     "not_below": checks.is_similarity,
     "words": checks.is_flag,
+    "exact": checks.is_flag,
 }

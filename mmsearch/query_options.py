@@ -88,6 +88,9 @@ NotBelow = Annotated[
 ]
 Moments = Annotated[bool, typer.Option("--moments", help="List moments as results of their own.")]
 NoWords = Annotated[bool, typer.Option("--no-words", help="Search by meaning only, not by the words themselves.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare every vector, also in a large library: slower, and misses nothing.")
+]
 
 QrelsFile = Annotated[
     Path | None,

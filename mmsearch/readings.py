@@ -75,7 +75,9 @@ Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, NDArray[np.float
 """Samples through a tower: rows of length 1, (n, dim) float32, and the lengths that they had, (n,) float64."""
 
 
-def read_term(term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | None = None) -> Reading:
+def read_term(
+    term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | None = None, filled: Sequence[Channel] | None = None
+) -> Reading:
     """A term as vectors.
 
     Args:
@@ -83,16 +85,21 @@ def read_term(term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | Non
         encoder: whose model reads it, and which turns speech into words.
         encode: how samples are encoded; it takes turns with an indexing run.
         bridge: the library's, if it has one.
+        filled: the channels that hold vectors. Where the term reaches one of them, no tower is loaded for the others.
 
     Raises:
         UsageError: the term cannot be read, is too long, or reaches nothing that this model sees or hears.
     """
     spec = encoder.spec
-    samples = _samples(term, encoder)
+    samples = samples_of(term, encoder)
     meanings: Meanings = {}
+    channels = [channel for channel, _ in spec.channels]
+    within = [channel for channel in channels if filled is None or channel in filled]
+    if bridge is None and any(spec.query_tower(modality, channel) for modality in samples for channel in within):
+        channels = within
     for modality, parts in samples.items():
         encoded: dict[TowerSpec, tuple[Vectors, float]] = {}
-        for channel, _ in spec.channels:
+        for channel in channels:
             tower = spec.query_tower(modality, channel)
             if tower is None:
                 continue
@@ -143,7 +150,7 @@ def check_length(text: str, tower: TowerSpec, encoder: Encoder) -> None:
         )
 
 
-def _samples(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
+def samples_of(term: Term, encoder: Encoder) -> dict[Modality, list[Sample]]:
     """What a term gives each modality to read, in pieces of the size that towers take."""
     spec = encoder.spec
     if term.kind == "text" and not term.samples:

@@ -118,7 +118,9 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
         fetched: list[Ids] = []
         ranked: list[Scores] = []
         for channel, route in plan.routes.items():
-            scores, ids = library.search(channel, route.vector[None], depth, allowed=route.allowed)
+            scores, ids = library.search(
+                channel, route.vector[None], depth, allowed=route.allowed, exact=plan.query.exact
+            )
             if not ids.shape[1]:
                 continue
             fetched.append(ids[0])
@@ -150,7 +152,9 @@ def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tup
                 found = _by_distance(library, generation_id, channel, route, pool)
             else:
                 probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
-                _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed)
+                _, found = library.search(
+                    channel, np.stack(probes), pool, allowed=route.allowed, exact=plan.query.exact
+                )
             parts.append(plan.score(_bare(library, generation_id, channel, np.unique(found), plan)))
             is_all = is_all and found.shape[-1] < pool
         candidates = _candidates(plan, parts, {})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from indexer.ann import IndexFacts
 from indexer.faiss_build import FaissBuild
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
@@ -13,6 +14,7 @@ from indexer.verify import VerifyReport
 from mmsearch.bridge.trial import BridgeReport, Direction, Trial
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
+from mmsearch.facets import Facets
 from mmsearch.output.text import clean, clock, many, path
 from mmsearch.status import Status
 from mmsearch.units import amount
@@ -24,6 +26,7 @@ __all__ = [
     "clean",
     "duplicates",
     "duplicates_json",
+    "facets",
     "many",
     "path",
     "progress",
@@ -123,6 +126,9 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     spaces = ", ".join(sorted({f"{tower.dim}-d {tower.space}" for tower in spec.towers}))
     precision = f", {spec.precision}" if spec.precision else ""
     yield f"Model     {clean(short_name(spec.name))} ({spaces}{precision})"
+    if found.text_troubles is not None:
+        why = "; ".join(f"{space}: {reason}" for space, reason in found.text_troubles.items())
+        yield f"Queries   in words {f'go through torch ({clean(why)})' if why else 'need no torch'}"
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
     yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
@@ -133,6 +139,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     yield f"Indexed   {', '.join(kinds) or 'nothing'}{hours}"
     parts = [f"{counts.segments[channel]:,} {channel}" for channel in CHANNELS if counts.segments.get(channel)]
     yield f"Segments  {', '.join(parts) or 'none'}"
+    for number, (channel, facts) in enumerate(found.indexes.items()):
+        yield f"{'Search' if number == 0 else '':<8}  {channel}: {_way(facts)}"
     if found.can_have_bridge:
         yield f"Bridge    {_bridge_in_short(found.bridge)}"
     if counts.no_speech:
@@ -148,6 +156,17 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
         yield f"  {trouble.state:<7} {path(trouble.path)}: {clean(trouble.reason)}"
     if len(found.troubles) > len(shown):
         yield f"  and {len(found.troubles) - len(shown):,} more: see mmsearch status --failed"
+
+
+def _way(facts: IndexFacts) -> str:
+    """How a channel is searched, in words."""
+    if facts.settings is None:
+        return f"exact, {many(facts.vectors, 'vector')}"
+    how, rest = facts.settings, f", and {facts.scanned:,} new ones exactly" if facts.scanned else ""
+    return (
+        f"{facts.structure}, {how.lists(10):,} lists probed, {how.depth(10):,} of {facts.vectors:,} vectors compared in"
+        f" full{rest}; recall@10 {how.recalls[0]:.3f} on {how.queries} {how.asked}"
+    )
 
 
 def _faiss(build: FaissBuild) -> Iterator[str]:
@@ -176,11 +195,26 @@ def status_json(found: Status) -> dict[str, Any]:
         "database_bytes": found.database_bytes,
         "index_bytes": found.index_bytes,
         "precision": None if found.spec is None else found.spec.precision,
+        "text_troubles": found.text_troubles,
         "faiss": {**asdict(found.faiss), "problem": found.faiss.problem},
         **asdict(found.counts),
+        "indexes": {channel: asdict(facts) for channel, facts in found.indexes.items()},
         "troubles": [asdict(trouble) for trouble in found.troubles],
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
     }
+
+
+_MOST_ROWS = 12  # of a facet; JSON has them all
+
+
+def facets(counted: Facets) -> Iterator[str]:
+    """Files by kind, year, folder and tag, the commonest of each."""
+    tables = (("Kinds", counted.kinds), ("Years", counted.years), ("In", counted.folders), ("Shown", counted.tags))
+    for name, table in tables:
+        rows = list(table.items())
+        named = [f"{path(row) if name == 'In' else clean(row)} {count:,}" for row, count in rows[:_MOST_ROWS]]
+        more = [f"and {len(rows) - _MOST_ROWS:,} more"] * (len(rows) > _MOST_ROWS)
+        yield f"{name:<8}  {', '.join([*named, *more]) or 'nothing that stands out from chance'}"
 
 
 def verified(report: VerifyReport) -> Iterator[str]:

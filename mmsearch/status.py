@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from indexer.ann import IndexFacts
 from indexer.bridges import bridge_report
 from indexer.faiss_build import FaissBuild, faiss_build
 from indexer.library import Library
 from indexer.lookup import Counts, Trouble, count, troubles
-from indexer.types import ModelSpec
+from indexer.types import Channel, Encoder, ModelSpec
 from mmsearch.bridge import gap_of
-from mmsearch.bridge.trial import BridgeReport
+from mmsearch.encoders.composite import CompositeEncoder
 from mmsearch.places import bytes_of
+
+if TYPE_CHECKING:
+    from mmsearch.bridge.trial import BridgeReport
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """How a library stands. Sizes are in bytes; `spec` is None in a library that has no model yet.
 
-    `bridge`: what is known of the bridge between pictures and sounds; None for none. `can_have_bridge`: whether the
-    model is one for which there can be one.
+    `indexes`: how each channel is searched, as the index files say. `bridge`: what is known of the bridge between
+    pictures and sounds; None for none. `can_have_bridge`: whether the model is one for which there can be one.
+    `text_troubles`: why the model's text towers, by space, cannot answer without torch; empty when all can, None where
+    that is not known or nothing needs it.
     """
 
     path: Path
@@ -30,12 +38,14 @@ class Status:
     index_bytes: int
     troubles: tuple[Trouble, ...]
     faiss: FaissBuild
+    indexes: Mapping[Channel, IndexFacts] = field(default_factory=dict)
     bridge: BridgeReport | None = None
     can_have_bridge: bool = False
+    text_troubles: Mapping[str, str] | None = None
 
 
-def status_of(library: Library) -> Status:
-    """Count everything that there is to say of a library."""
+def status_of(library: Library, encoder: Encoder | None = None) -> Status:
+    """Count everything that there is to say of a library, whose model is known if it is on this machine."""
     generation = library.store.generation()
     generation_id = None if generation is None else generation[0]
     bridge = None if generation_id is None else bridge_report(library.store, generation_id)
@@ -44,9 +54,17 @@ def status_of(library: Library) -> Status:
         spec=None if generation is None else generation[1],
         counts=count(library.store, generation_id),
         database_bytes=bytes_of(library.path.glob("library.sqlite*")),
-        index_bytes=bytes_of(library.path.glob("index/*.faiss")),
+        index_bytes=bytes_of(library.path.glob("index/*")),
         troubles=tuple(troubles(library.store, generation_id)),
         faiss=faiss_build(),
-        bridge=None if bridge is None else BridgeReport.from_json(bridge),
+        indexes=library.index_facts(),
+        bridge=None if bridge is None else _report(bridge),
         can_have_bridge=generation is not None and gap_of(generation[1]) is not None,
+        text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
     )
+
+
+def _report(stored: str) -> BridgeReport:
+    from mmsearch.bridge.trial import BridgeReport
+
+    return BridgeReport.from_json(stored)

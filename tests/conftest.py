@@ -67,12 +67,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 def _own_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests out of the user's libraries.
 
-    The cache of unpacked weights is left where it is: unpacking them once is enough.
+    The cache of unpacked weights is left where it is: unpacking them once is enough. Tiny text towers do not go there.
     """
+    monkeypatch.setenv("MMSEARCH_KEEP_TEXT", "off")
     folder = tmp_path_factory.mktemp("user")
     monkeypatch.setenv("MMSEARCH_LIBRARY", str(folder / "library"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+CLIP_SIDE = 32
+CLIP_DIM = {"clip": 12, "siglip": 32}
+"""Of `save_clip`: the side of its pictures, and the dimensions of each family."""
+
 
 class TinyOpenClip:
     """Networks of open_clip, and the folders that it saves them in."""
@@ -85,3 +89,77 @@ def save_clap(folder: Path) -> Path:
     )
     ClapModel(config).save_pretrained(folder)
     return folder
+
+
+def save_clip(folder: Path, family: str) -> Path:
+    """A random CLIP or SigLIP of some hundred thousand bytes, in the format of save_pretrained."""
+    import torch
+    from transformers import (
+        CLIPConfig,
+        CLIPImageProcessor,
+        CLIPModel,
+        CLIPProcessor,
+        SiglipConfig,
+        SiglipImageProcessor,
+        SiglipModel,
+        SiglipProcessor,
+    )
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    vision = {**sizes, "image_size": CLIP_SIDE, "patch_size": 8}
+    if family == "clip":
+        tokenizer = _clip_tokenizer()
+        processor = CLIPImageProcessor(
+            size={"shortest_edge": CLIP_SIDE}, crop_size={"height": CLIP_SIDE, "width": CLIP_SIDE}, resample=3
+        )
+        CLIPProcessor(processor, tokenizer).save_pretrained(folder)
+        text = {**sizes, "hidden_size": 24, "vocab_size": len(tokenizer), "max_position_embeddings": 77}
+        text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+        # The halves' own projection_dim says something else: the whole model's counts.
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=CLIP_DIM[family]))
+    else:
+        tokenizer = _siglip_tokenizer()
+        processor = SiglipImageProcessor(size={"height": CLIP_SIDE, "width": CLIP_SIDE}, resample=2)
+        SiglipProcessor(processor, tokenizer).save_pretrained(folder)
+        text = {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
+        model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
+    # Started so small, all inputs would get nearly the same vector.
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and "logit" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _clip_tokenizer():
+    from transformers import CLIPTokenizer
+
+    words = ["<|startoftext|>", "<|endoftext|>", "a", "b", "a</w>", "b</w>", "ab", "ab</w>"]
+    return CLIPTokenizer(
+        vocab={word: number for number, word in enumerate(words)},
+        merges=[("a", "b"), ("a", "b</w>")],
+        model_max_length=77,
+    )
+
+
+def _siglip_tokenizer():
+    """As SigLIP's: no token at the start, one at the end, no attention mask."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "</s>", "<unk>", "a", "b", "ab", "ba"]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=64,
+        model_input_names=["input_ids"],
+    )

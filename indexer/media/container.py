@@ -45,6 +45,8 @@ def open_file(
         if stream is None:
             info = _info(container, "audio", format, settings)
             return info, audio.samples(path, info, settings, problems)
+        check_codec(stream)
+        _check_size(stream.codec_context.width, stream.codec_context.height, settings)  # before a frame is decoded
         width, height = video.upright_size(path, format, stream)
         duration = duration_of(container)
         info = _info(container, "video", format, settings, width=width, height=height)
@@ -156,6 +158,14 @@ def _measure(path: Path, format: str) -> float | None:
     return end if 0 < end < _MAX_SECONDS else None
 
 
+def _check_size(width: int | None, height: int | None, settings: DecodeSettings) -> None:
+    if width and height and width * height > settings.max_pixels:
+        raise MediaTooLargeError(
+            f"the video is {width} x {height} pixels, more than the {settings.max_pixels / 1e6:.1f} megapixels "
+            "allowed: make a smaller copy, or raise the limit (mmsearch index --max-megapixels)"
+        )
+
+
 def _info(
     container: InputContainer,
     kind: Any,
@@ -165,11 +175,7 @@ def _info(
     height: int | None = None,
     measured: float | None = None,
 ) -> MediaInfo:
-    if width and height and width * height > settings.max_pixels:
-        raise MediaTooLargeError(
-            f"the video is {width} x {height} pixels, more than the {settings.max_pixels / 1e6:.1f} megapixels "
-            "allowed: make a smaller copy, or raise the limit (mmsearch index --max-megapixels)"
-        )
+    _check_size(width, height, settings)
     tags = {key.lower(): value for key, value in container.metadata.items()}
     for stream in container.streams:  # Ogg keeps its tags in the streams
         for key, value in stream.metadata.items():

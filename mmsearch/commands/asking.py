@@ -40,6 +40,7 @@ def query(
     not_below: query_options.NotBelow = None,
     moments: query_options.Moments = False,
     no_words: query_options.NoWords = False,
+    exact: query_options.Exact = False,
     qrels: query_options.QrelsFile = None,
     as_json: options.JsonOption = False,
     jsonl: options.JsonlOption = False,
@@ -56,6 +57,7 @@ def query(
 
     Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
     """
+    from mmsearch.history import remember
     from mmsearch.output import OutputSettings, Results
 
     wanted = OutputSettings.chosen(
@@ -89,6 +91,7 @@ def query(
             not_below=not_below,
             moments=moments,
             words=not no_words,
+            exact=exact,
         )
         judged, quality = None, None
         if qrels is not None:
@@ -99,8 +102,9 @@ def query(
             else:
                 found, quality = ask_judged(engine, judged, asked)
             advice = engine.missing_bridge(asked)
+            remember(engine, asked, found)  # for `mmsearch refine`
     measured = None if quality is None else quality.to_json()
-    _give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
+    give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
     if quality is not None:
         tell_quality(quality, wanted.format)
     if advice:
@@ -148,7 +152,7 @@ def similar(
     kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
     with open_engine(library, None, create=False) as engine:
         found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
-    _give(Results(path, found.hits, found.matches_well), wanted)
+    give(Results(path, found.hits, found.matches_well), wanted)
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
 
 
@@ -182,7 +186,7 @@ def duplicates(
         raise typer.Exit(NOTHING)
 
 
-def _give(results: Results, wanted: OutputSettings) -> None:
+def give(results: Results, wanted: OutputSettings) -> None:
     """Results to standard output, remarks on them to standard error."""
     from mmsearch.output import finish, remark, write
 

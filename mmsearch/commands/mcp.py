@@ -9,7 +9,8 @@ from mmsearch.commands.opening import LibraryOption, open_engine
 def mcp(library: LibraryOption = None) -> None:
     """Offer the library to an assistant, as tools of the Model Context Protocol on standard input and output.
 
-    Assistants start this command themselves. The tools are query, similar and status; they read, and never write.
+    Assistants start this command themselves. The tools are query, similar, status and, where the engine can, explain;
+    they read, and never write.
     """
     needs("mcp", "mcp")
     from mmsearch.assistant import make_server

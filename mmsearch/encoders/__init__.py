@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexer.errors import ModelError
+from indexer.errors import MmsearchError, ModelError
 from mmsearch.encoders.models import AUTO, DEFAULT_MODEL, EMBEDDED, MODELS, Model
 from mmsearch.encoders.names import are_different, canonical_name, parse, pinned, short_name, with_speech
 from mmsearch.encoders.schemes import SCHEMES
@@ -75,6 +75,16 @@ def load_encoder(name: str, *, precision: str | None = None, speech: str | None 
     )
 
 
+def loaded_if_here(name: str, precision: str | None = None) -> Encoder | None:
+    """The encoder of a model, if all of it is on this machine; None else: nothing is fetched, and nobody is told."""
+    from mmsearch.encoders.pull import missing
+
+    try:
+        return None if missing(name) else load_encoder(name, precision=precision)
+    except MmsearchError:
+        return None
+
+
 def _recognizer(speech: str) -> SpeechRecognizer | None:
     if speech == NO_SPEECH:
         return None
@@ -94,6 +104,7 @@ __all__ = [
     "are_different",
     "canonical_name",
     "load_encoder",
+    "loaded_if_here",
     "parse",
     "pinned",
     "short_name",

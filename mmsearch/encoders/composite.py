@@ -16,7 +16,8 @@ import numpy as np
 
 from indexer.errors import ModelError
 from indexer.names import Channel
-from indexer.types import AudioSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
+from mmsearch.encoders.heat import ExplainsPictures, HeatMaps
 from mmsearch.encoders.tower import AudioTower, ImageTower, TextTower, Tower, Transcriber
 
 # Pictures are decoded at this size where no tower looks at them.
@@ -92,6 +93,11 @@ class CompositeEncoder:
         """Encode what `prepare` gave: (len(prepared), tower.dim) float32, of any length."""
         return self._tower(tower).encode(prepared)
 
+    def heat_maps(self, tower: TowerSpec, sample: ImageSample, targets: Vectors) -> HeatMaps | None:
+        """Where in a picture its scores come from, by its tower if that one knows: see `mmsearch.encoders.heat`."""
+        own = self._tower(tower)
+        return own.heat_maps(sample, targets) if isinstance(own, ExplainsPictures) else None
+
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""
         if self._transcriber is None:
@@ -104,6 +110,23 @@ class CompositeEncoder:
             if tower == counter.spec:
                 return counter.count_tokens(text)
         return self._document_text.count_tokens(text)
+
+    def keep_text(self) -> None:
+        """Keep the text towers that are loaded, so that another process answers queries without torch: kept_text.py."""
+        for tower in self._query_texts:
+            if hasattr(tower, "keep"):
+                tower.keep()
+
+    def text_troubles(self) -> dict[str, str]:
+        """Why text towers, by space, are not kept for queries."""
+        from mmsearch.encoders.kept_text import why_not_kept
+
+        towers = {tower.spec.space: tower for tower in self._query_texts}
+        found = {
+            space: why_not_kept(tower.fingerprint) if hasattr(tower, "keep") else "this kind of model cannot be"
+            for space, tower in towers.items()
+        }
+        return {space: reason for space, reason in found.items() if reason is not None}
 
     @cached_property
     def _towers(self) -> dict[TowerSpec, Tower]:

@@ -101,6 +101,10 @@ class Network:
         """Logits (batch, 1000) of normalised pictures (batch, 3, 260, 260)."""
         from torch.nn import functional
 
+        return functional.linear(self.maps(x).mean(dim=(2, 3)), self.classifier_weight, self.classifier_bias)
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """The last feature maps (batch, 1280, 9, 9) of normalised pictures (batch, 3, 260, 260)."""
         x = self.stem(x)
         for layers in self.blocks:
             entering = x
@@ -108,16 +112,11 @@ class Network:
                 x = layer(x)
             if x.shape == entering.shape:
                 x = x + entering
-        pooled = self.head(x).mean(dim=(2, 3))
-        return functional.linear(pooled, self.classifier_weight, self.classifier_bias)
+        return self.head(x)
 
     def logits_of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(1000,) float32 logits of one picture, (260, 260, 3) uint8."""
-        import torch
-
-        # Transposed only in name: the bytes stay in the order that channels_last wants.
-        batch = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
-        logits: NDArray[np.float32] = self((batch.float() - MEAN) / STANDARD_DEVIATION)[0].numpy()
+        logits: NDArray[np.float32] = self(_normalised(picture))[0].numpy()
         return logits
 
 
@@ -136,6 +135,18 @@ class Classifier:
             logits[row] = result
         return logits
 
+    def feature_map(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The last feature map of one picture, whose mean the classifier sees: (1280, 9, 9) float32."""
+        network = self._network
+        (found,) = map_with_torch(lambda one: network.maps(_normalised(one))[0].numpy(), [picture])
+        return np.asarray(found, np.float32)
+
+    def logits_of_means(self, means: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of means of feature maps, (n, 1280) float32: (n, 1000) float32."""
+        network = self._network
+        weight, bias = network.classifier_weight.numpy(), network.classifier_bias.numpy()
+        return np.asarray(means @ weight.T + bias, np.float32)
+
     @cached_property
     def _network(self) -> Network:
         import torch
@@ -146,6 +157,15 @@ class Classifier:
             return Network.from_checkpoint(checkpoint)
         except (RuntimeError, ValueError, LookupError, UnpicklingError, EOFError) as error:
             raise WeightsError(f"{path} cannot be loaded: {error}; {EFFICIENTNET_WEIGHTS.advice}") from error
+
+
+def _normalised(picture: NDArray[np.uint8]) -> torch.Tensor:
+    """A batch of one picture, (260, 260, 3) uint8, as the network takes it."""
+    import torch
+
+    # Transposed only in name: the bytes stay in the order that channels_last wants.
+    batch = torch.from_numpy(picture)[None].permute(0, 3, 1, 2)
+    return (batch.float() - MEAN) / STANDARD_DEVIATION
 
 
 def _fold(

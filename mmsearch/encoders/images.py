@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.errors import WeightsError
-from indexer.types import Vectors
+from indexer.types import ImageSample, Vectors
 from mmsearch.encoders.efficientnet import CLASSES, SIDE, Classifier
+from mmsearch.encoders.heat import HeatMaps
 from mmsearch.encoders.minilm import DIM, TextTower
 from mmsearch.encoders.weights import (
     LABELS_PATH,
@@ -55,6 +56,17 @@ class ImageTower:
         if not prepared:
             return np.empty((0, DIM), dtype=np.float32)
         return conse(self._classifier.logits(prepared), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
+
+    def heat_maps(self, sample: ImageSample, targets: Vectors) -> HeatMaps:
+        """What each part of a picture adds to its scores with `targets`: see `mmsearch.encoders.cam`."""
+        from mmsearch.encoders.cam import integrated_grad_cam
+
+        feature_map = self._classifier.feature_map(self.prepare(sample.pixels))
+        return HeatMaps(integrated_grad_cam(feature_map, self._of_means, targets), "integrated Grad-CAM")
+
+    def _of_means(self, means: NDArray[np.float32]) -> Vectors:
+        """Vectors of pictures by the means of their feature maps: (n, 1280) to (n, 384)."""
+        return conse(self._classifier.logits_of_means(means), self.label_vectors, TEMPERATURE, LABELS_PER_IMAGE)
 
     @cached_property
     def label_vectors(self) -> Vectors:

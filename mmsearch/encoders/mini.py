@@ -21,6 +21,7 @@ from mmsearch.encoders.weights import (
 )
 
 if TYPE_CHECKING:
+    from mmsearch.encoders.heat import HeatMaps
     from mmsearch.encoders.images import ImageTower
     from mmsearch.encoders.speech import SpeechRecognizer
 
@@ -76,6 +77,10 @@ class MiniEncoder:
         if tower == IMAGE:
             return self._image_tower.encode(prepared)
         raise ModelError(f"model 'mini' has no tower {tower}; it has {', '.join(map(str, self.spec.towers))}")
+
+    def heat_maps(self, tower: TowerSpec, sample: ImageSample, targets: Vectors) -> HeatMaps | None:
+        """Where in a picture its scores come from: see `mmsearch.encoders.heat`."""
+        return self._image_tower.heat_maps(sample, targets) if tower == IMAGE else None
 
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The lines spoken in a stretch of sound, timed from the start of the file; [] without speech."""

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import devices
-from mmsearch.encoders.open_clip_network import brief, build, encode_text, load, tokens_read
+from mmsearch.encoders.heat import HeatMaps
+from mmsearch.encoders.kept_text import KeptTower, OwnTokens, TokenizerTable, fast_table, keep
+from mmsearch.encoders.open_clip_network import brief, build, cut, encode_text, float32_text, load, tokens_read
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
@@ -32,6 +34,9 @@ SPACE = "open_clip"
 # Pictures in one forward pass of one thread. The weights are read from memory once for each pass: ViT-B-32 in float32
 # took 0.120 s of a core for a picture alone, 0.084 s in fours and 0.075 s in eights.
 CHUNK = 8
+
+# The same for texts: 330 of the background's took ViT-B-32's 9.9 s of a core one by one, and 2.8 s in sixteens.
+TEXT_CHUNK = 16
 
 TokenIds = NDArray[np.int64]
 
@@ -91,13 +96,28 @@ class OpenClipImageTower:
         )
         return _checked(vectors, self.spec)
 
+    def heat_maps(self, sample: ImageSample, targets: Vectors) -> HeatMaps | None:
+        """Where in a picture its scores come from: LeGrad, Grad-CAM of a ResNet; None for other networks."""
+        import torch
+
+        from mmsearch.encoders.legrad import heat_of_network
+
+        network, preprocess = self._model.network, self._model.source.preprocess
+        pixels = normalise(self.prepare(sample)[None], preprocess.mean, preprocess.std)
+        found = heat_of_network(
+            network.visual, torch.from_numpy(pixels).to(device=devices.device(), dtype=self._model.dtype), targets
+        )
+        height, width = sample.pixels.shape[:2]
+        return None if found is None else HeatMaps(*found, preprocess.box(height, width))
+
 
 class OpenClipTextTower:
-    """Texts, in the space of the pictures. The weights load on first use."""
+    """Texts, in the space of the pictures. The weights load on first use, unless a kept file answers (kept_text.py)."""
 
     def __init__(self, model: _Model) -> None:
         self._model = model
         self._tokenizing = threading.Lock()
+        self._kept = KeptTower(lambda: model.fingerprint, lambda: model.is_loaded)
 
     @cached_property
     def spec(self) -> TowerSpec:
@@ -121,6 +141,49 @@ class OpenClipTextTower:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the whole text has, special tokens included."""
+        light = self._kept.tokenizer
+        return self._count(text) if light is None else light.count(text)
+
+    def prepare(self, sample: TextSample) -> TokenIds:
+        """Token ids, padded to what the tower reads: (max_tokens,) int64."""
+        light = self._kept.tokenizer
+        return self._ids(sample.text) if light is None else light.prepare(sample.text)
+
+    def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
+        """Vectors of token ids: (len(prepared), dim) float32, of any length."""
+        vectors = self._kept.encode(prepared)
+        if vectors is None:
+            network = self._model.network
+            # Texts of about one length go together: for one alone, reading the weights is most of the work.
+            order = sorted(range(len(prepared)), key=lambda row: tokens_read(network, prepared[row]))
+            step = max(1, min(TEXT_CHUNK, -(-len(prepared) // available_cores())))
+            sorted_vectors = devices.run(
+                lambda inputs: encode_text(network, inputs["ids"]),
+                [[prepared[row] for row in order[at : at + step]] for at in range(0, len(order), step)],
+                lambda ids: {"ids": cut(network, ids)},
+                self._model.dtype,
+                self.spec.dim,
+            )
+            vectors = np.empty_like(sorted_vectors)
+            vectors[order] = sorted_vectors
+        return _checked(vectors, self.spec)
+
+    def keep(self) -> None:
+        """Keep the tower for queries of other processes, if its network is loaded: see kept_text.py."""
+        if not self._model.is_loaded:
+            return
+        from mmsearch.encoders.text_layout import read_text_tower
+
+        network = self._model.network
+        keep(
+            self.fingerprint,
+            lambda: read_text_tower(network),
+            self._table,
+            OwnTokens(self._ids, self._count),
+            lambda prepared: float32_text(network, prepared),
+        )
+
+    def _count(self, text: str) -> int:
         tokenizer = self._tokenizer
         with self._tokenizing:
             if hasattr(tokenizer, "sot_token_id"):
@@ -130,25 +193,28 @@ class OpenClipTextTower:
             bare = tokenizer.tokenizer(tokenizer.clean_fn(text), add_special_tokens=False).input_ids
             return len(bare) + 3 if tokenizer.tokenizer_mode == "clips" else len(ids)
 
-    def prepare(self, sample: TextSample) -> TokenIds:
-        """Token ids, padded to what the tower reads: (max_tokens,) int64."""
+    def _ids(self, text: str) -> TokenIds:
         tokenizer = self._tokenizer
         # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
         with self._tokenizing:
-            ids: TokenIds = tokenizer([sample.text], context_length=self.max_tokens)[0].numpy()
+            ids: TokenIds = tokenizer([text], context_length=self.max_tokens)[0].numpy()
         return ids
 
-    def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
-        """Vectors of token ids: (len(prepared), dim) float32, of any length."""
-        network = self._model.network
-        vectors = devices.run(
-            lambda inputs: encode_text(network, inputs["ids"]),
-            prepared,
-            lambda ids: {"ids": ids[: tokens_read(network, ids)][None]},
-            self._model.dtype,
-            self.spec.dim,
-        )
-        return _checked(vectors, self.spec)
+    def _table(self) -> TokenizerTable:
+        """What makes the light tokenizer; one with settings that it does not have is refused by its check."""
+        tokenizer, options = self._tokenizer, self._model.source.config["text_cfg"].get("tokenizer_kwargs") or {}
+        if hasattr(tokenizer, "bpe_ranks"):
+            merges = "\n".join(" ".join(pair) for pair in tokenizer.bpe_ranks)
+            fields = {"max_tokens": self.max_tokens, "clean": options.get("clean", "lower")}
+            return TokenizerTable("clip", merges.encode(), fields)
+        inner = tokenizer.tokenizer
+        fields = {
+            "max_tokens": self.max_tokens,
+            "clean": options.get("clean", "whitespace"),
+            "pad_id": inner.pad_token_id,
+            "zeroed_id": inner.sep_token_id if tokenizer.strip_sep_token else None,
+        }
+        return fast_table(inner, fields)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -165,6 +231,10 @@ class _Model:
     @property
     def dim(self) -> int:
         return int(self.source.config["embed_dim"])
+
+    @property
+    def is_loaded(self) -> bool:
+        return "network" in self.__dict__
 
     @cached_property
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -91,8 +91,16 @@ def tokens_read(network: Any, ids: NDArray[np.int64]) -> int:
     return int(ids.argmax()) + 1 if causal else len(ids)
 
 
+def cut(network: Any, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The ids of some texts without what is read of none of them: (texts, tokens)."""
+    return np.stack(ids)[:, : max(tokens_read(network, row) for row in ids)]
+
+
 def encode_text(network: Any, ids: Tensor) -> Tensor:
-    """The network's `encode_text` for ids that may have been cut by `tokens_read`: (texts, tokens) to (texts, dim)."""
+    """The network's `encode_text`: (texts, tokens) to (texts, dim).
+
+    The ids may have been cut to as many tokens as the longest of the texts has by `tokens_read`.
+    """
     tokens = ids.shape[1]
     if tokens == getattr(network, "context_length", tokens):
         whole: Tensor = network.encode_text(ids, normalize=False)
@@ -100,13 +108,26 @@ def encode_text(network: Any, ids: Tensor) -> Tensor:
     dtype = network.transformer.get_cast_dtype()
     x = network.token_embedding(ids).to(dtype) + network.positional_embedding[:tokens].to(dtype)
     x = network.ln_final(network.transformer(x, attn_mask=network.attn_mask[:tokens, :tokens]))
-    x = x[:, -1]  # where the end-of-text token is
+    x = x[range(len(ids)), ids.argmax(dim=-1)]  # where the end-of-text token is
     features: Tensor = x
     projection = network.text_projection
     if projection is None:
         return features
     projected: Tensor = projection(x) if callable(projection) else x @ projection
     return projected
+
+
+def float32_text(network: Any, prepared: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """The vectors of token ids, (n, dim) float32, computed in float32 on the processor whatever the network does."""
+    import torch
+
+    weight = network.get_parameter("logit_scale")
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        network = copy.deepcopy(network, {id(network.visual): None}).to("cpu", torch.float32)  # the text tower alone
+    with torch.inference_mode():
+        rows = [encode_text(network, torch.from_numpy(cut(network, [ids])))[0] for ids in prepared]
+        vectors: NDArray[np.float32] = torch.stack(rows).numpy()
+    return vectors
 
 
 def brief(error: Exception) -> str:

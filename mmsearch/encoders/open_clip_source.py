@@ -13,10 +13,13 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
 import os
+import sys
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -308,19 +311,18 @@ def config_folder() -> Path:
 def tags_of(architecture: str) -> dict[str, dict[str, Any]]:
     """The rows of open_clip's table of weights for one architecture, by tag.
 
-    The table is Python code, and reading it imports open_clip and so torch. It is therefore kept in the cache
-    directory, for each version of open_clip.
+    The table is Python code, and reading it imports torch. It is therefore kept in the cache directory, for each
+    version of open_clip.
     """
     version = importlib.metadata.version("open_clip_torch")
     path = cache_directory() / "open_clip" / f"tags-{version}.json"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        from open_clip.pretrained import get_pretrained_cfg, list_pretrained
-
+        pretrained = _pretrained_module()
         table = {}
-        for name, tag in list_pretrained():
-            table.setdefault(name, {})[tag] = get_pretrained_cfg(name, tag)
+        for name, tag in pretrained.list_pretrained():
+            table.setdefault(name, {})[tag] = pretrained.get_pretrained_cfg(name, tag)
         try:
             line = json.dumps(table).encode()
             write_atomically(path, lambda file: file.write(line))
@@ -328,6 +330,21 @@ def tags_of(architecture: str) -> dict[str, dict[str, Any]]:
             pass  # without it the next run only takes longer
     rows: dict[str, dict[str, Any]] = table.get(architecture, {})
     return rows
+
+
+def _pretrained_module() -> Any:
+    """open_clip.pretrained without the rest of open_clip, which takes seconds to import."""
+    alias = "_open_clip_of_mmsearch"
+    package = types.ModuleType(alias)
+    package.__path__ = [str(config_folder().parent)]
+    sys.modules[alias] = package
+    try:
+        return importlib.import_module(f"{alias}.pretrained")
+    except ImportError:  # another version of open_clip, whose modules need one another
+        return importlib.import_module("open_clip.pretrained")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == alias]:
+            del sys.modules[name]
 
 
 def _absolute(path: str) -> Path:

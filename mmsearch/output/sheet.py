@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
-from PIL.PngImagePlugin import PngInfo
 
+from mmsearch.output.files import save_png
 from mmsearch.output.fonts import Letters
 from mmsearch.output.settings import SHEET_MARK, Results
 from mmsearch.output.text import clean, cosine, many, percent, snippet, span
@@ -46,20 +45,7 @@ def save(results: Results, path: Path) -> Iterator[str]:
     """
     lacking: set[str] = set()
     sheet = draw(results, lacking)
-    info = PngInfo()
-    info.add_text("Software", SHEET_MARK)
-    # Beside the file, so that a rename puts it there at once, also over an older one.
-    handle, name = tempfile.mkstemp(prefix=".mmsearch-", suffix=".png", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            sheet.save(file, "PNG", pnginfo=info)
-        umask = os.umask(0)  # mkstemp makes files that only their owner may read
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    save_png(sheet, path, SHEET_MARK)
     if len(results.hits) > _MOST:
         yield f"the contact sheet has the first {_MOST} of {many(len(results.hits), 'result')}"
     if lacking:

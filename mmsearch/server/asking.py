@@ -40,6 +40,7 @@ from mmsearch.server.models import (
 )
 from mmsearch.server.opening import find, opened
 from mmsearch.server.uploads import Upload, Uploads
+from mmsearch.server.work import check_left
 from mmsearch.terms import Term
 
 _STAND_IN = re.compile(r"(?:item:([0-9a-f]{40}-[a-z0-9]{1,20})|upload:([0-9a-f]{32}))")
@@ -176,6 +177,7 @@ def answer(engine: Engine, uploads: Uploads, request: QueryRequest) -> AnswerMod
     """Ask the library, and say what it found."""
     started = time.perf_counter()
     query = query_of(engine, uploads, request)
+    check_left()
     found = engine.query(query)
     return answer_of(engine, request, found, time.perf_counter() - started, engine.missing_bridge(query))
 
@@ -212,7 +214,8 @@ def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest
     """Where in one file the answers to a query are, best first."""
     _, path = _place_of(engine, key)
     query = replace(query_of(engine, uploads, request), within=(str(path),), moments=True, confident=False, kinds=())
-    return [MomentModel(**_moment(hit_as_json(hit))) for hit in engine.query(query, fold=False)]
+    found = engine.query(query, fold=False)
+    return [MomentModel(**_moment(hit_as_json(hit))) for hit in found if hit.channel is not None]
 
 
 def answer_of(engine: Engine, request: QueryRequest, found: Answer, seconds: float, advice: str | None) -> AnswerModel:

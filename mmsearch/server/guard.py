@@ -41,6 +41,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = tuple(
     for name, value in {
         "x-content-type-options": "nosniff",
         "referrer-policy": "no-referrer",
+        "cache-control": "no-store",  # unless an answer says better
         "x-frame-options": "DENY",
         "cross-origin-resource-policy": "same-origin",
         "cross-origin-opener-policy": "same-origin",
@@ -147,7 +148,7 @@ class Guard:
     def _check_site(self, scope: Scope, headers: Mapping[str, str], host: str) -> None:
         """Refuse what a page of another site asks for, by what browsers say of it."""
         site = headers.get("sec-fetch-site", "")
-        is_api = scope["path"].startswith("/api/")
+        is_api = _path(scope).startswith("/api/")
         changes = scope["method"] not in _SAFE_METHODS
         origin = headers.get("origin")
         foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
@@ -156,8 +157,8 @@ class Guard:
             raise ApiError(403, "cross_site", "this was asked by a page of another site")
 
     def _entering(self, scope: Scope) -> Response | None:
-        """Where a page is opened with the token: the cookie, and the address without the token."""
-        if scope["method"] != "GET" or scope["path"].startswith("/api/"):
+        """Where the page is opened with the token: the cookie, and the address without the token."""
+        if scope["method"] != "GET" or _path(scope) != "/":
             return None
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = query.pop("token", None)
@@ -166,7 +167,7 @@ class Guard:
         if not self._is_token(given[-1]):
             raise ApiError(401, "no_token", "that is not this server's token")
         rest = urlencode(query, doseq=True)
-        response = RedirectResponse("/" + (f"?{rest}" if rest else ""), 303)
+        response = RedirectResponse(f"{scope.get('root_path', '')}/" + (f"?{rest}" if rest else ""), 303)
         response.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
         response.headers["cache-control"] = "no-store"
         return response
@@ -239,6 +240,12 @@ class _Answering:
             there = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in there)]
         await self._send(message)
+
+
+def _path(scope: Scope) -> str:
+    """The path within this application, which may be a part of another one."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -59,13 +59,15 @@ async def status(
 
 def _status(service: Service, most: int) -> StatusModel:
     found = service.engine.status()
-    roots = {path: id for id, path in service.engine.library.store.roots().items()}
+    store = service.engine.library.store
+    generation = store.generation()
+    roots = {path: id for id, path in store.roots().items()}
     counts, limits = found.counts, service.settings.limits
     return StatusModel(
         version=__version__,
         library=shown(str(found.path)),
         model=None if found.spec is None else short_name(found.spec.name),
-        empty=not any(counts.segments.values()),
+        empty=generation is None or not store.has_read_files(generation[0]),
         kinds=counts.kinds,
         segments=counts.segments,
         roots=[
@@ -89,7 +91,7 @@ def _status(service: Service, most: int) -> StatusModel:
         abilities=AbilitiesModel(
             explain=hasattr(service.engine, "explain"),
             feedback=True,
-            reveal=service.settings.is_loopback,
+            reveal=service.settings.is_for_one,
             index=True,
             index_paths=service.settings.allow_index,
         ),
@@ -216,6 +218,9 @@ _THIS_SERVER = secrets.token_hex(4)
 
 
 async def _events(service: Service, last: str | None) -> AsyncIterator[bytes]:
+    if service.streams >= service.settings.limits.streams:  # several came at once
+        yield b"retry: 5000\n\n"
+        return
     service.streams += 1
     clock = asyncio.get_running_loop().time
     try:
@@ -264,7 +269,7 @@ def _feedback(service: Service, said: FeedbackRequest) -> DoneModel:
 async def reveal(request: Request, service: Shared, wanted: RevealRequest) -> DoneModel:
     """Show a file in this computer's file manager. Only for somebody who sits at it: a server on loopback."""
     client = request.client.host if request.client else ""
-    if not service.settings.is_loopback or not _is_here(client):
+    if not service.settings.is_for_one or not _is_here(client):
         raise ApiError(403, "not_allowed", "files are shown only on the computer that the server runs on")
     return await service.lookups.run(request, _reveal, service, wanted.item)
 

@@ -107,6 +107,8 @@ class QueryRequest(Filters):
     """Leave out what is at least this similar to a negative term."""
     words: bool = True
     """Whether words are also looked for literally."""
+    exact: bool = False
+    """Compare every vector, also in a large library."""
 
 
 class SimilarRequest(Filters):
@@ -135,9 +137,22 @@ class MomentModel(Model):
     """What is said or written there."""
 
 
-class HitModel(MomentModel):
+class HitModel(Model):
     """One result: its best moment, and what is known of its file."""
 
+    channel: Channel | None
+    """What matched; null, like the score, for a file that has nothing to compare and was found by name or title."""
+    score: float | None
+    """Cosine similarity, -1 to 1."""
+    confidence: float | None
+    """0 to 1; null where nothing is calibrated."""
+    start: float | None
+    """Seconds; null for what has no times."""
+    end: float | None
+    label: str | None
+    """The same for a person: "0:03-0:10"."""
+    text: str | None
+    """What is said or written there."""
     item: ItemId
     path: str
     name: str

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
 from mmsearch.server import asking
-from mmsearch.server.errors import ApiError, said_of
+from mmsearch.server.errors import ApiError, busy, said_of
 from mmsearch.server.models import (
     AnswerModel,
     ApiErrorBody,
@@ -196,6 +196,16 @@ async def _form(request: Request, service: Service) -> tuple[dict[str, str], dic
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "multipart/form-data":
         raise ApiError(415, "unsupported_media_type", "files are sent as multipart/form-data")
+    if service.forms >= service.settings.limits.forms:
+        raise busy()
+    service.forms += 1
+    try:
+        return await _read_form(request, service)
+    finally:
+        service.forms -= 1
+
+
+async def _read_form(request: Request, service: Service) -> tuple[dict[str, str], dict[str, Upload]]:
     fields: dict[str, str] = {}
     files: dict[str, Upload] = {}
     most = service.settings.limits.json_bytes

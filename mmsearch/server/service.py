@@ -40,7 +40,7 @@ class Service:
         self.uploads = Uploads(limits)
         self.jobs = Jobs(engine)
         self.cache = Cache(Path(engine.path) / CACHE_FOLDER, limits.cached_bytes)
-        self.streams = 0
+        self.streams = self.forms = 0
         self.is_ending = False
 
     def warm_up(self) -> None:

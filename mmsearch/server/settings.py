@@ -23,7 +23,8 @@ class Limits:
 
     `json_bytes`: of a request's JSON. `upload_bytes`: of one file, and `request_bytes` of a request with files.
     `upload_pixels`: to decode of one picture or frame. `upload_seconds`: how long a sound or a video may be.
-    `decode_seconds`: how long decoding one upload may take. `kept_uploads`, `kept_bytes`: uploads that are kept for
+    `decode_seconds`: how long decoding one upload may take. `forms`: requests with files in hand at
+    once, each of which may lie on disk until it is read. `kept_uploads`, `kept_bytes`: uploads that are kept for
     further queries, the oldest go first. `results`: of one query. `query_workers`: queries at work at once, and
     `picture_workers` the same of thumbnails and waveforms; `queue`: how many of each may wait. `answer_seconds`: how
     long any of them may take, with its wait. `connections`: open ones; `requests`: in hand at once; `streams`:
@@ -38,6 +39,7 @@ class Limits:
     upload_pixels: int = 64_000_000
     upload_seconds: float = 3600.0
     decode_seconds: float = 60.0
+    forms: int = 16
     kept_uploads: int = 64
     kept_bytes: int = 256_000_000
     results: int = 5000
@@ -64,7 +66,7 @@ class ServerSettings:
     None on loopback for nothing.
 
     Raises:
-        UsageError: another host than loopback without a token, or a token that is too short to be one.
+        UsageError: another host than loopback or further names without a token, or a token that is too short.
     """
 
     host: str = LOOPBACK
@@ -80,6 +82,11 @@ class ServerSettings:
                 f"a token has at least {_TOKEN_LENGTH} plain characters, this one has {len(self.token)}; make one "
                 'with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
+        if self.names and self.token is None:
+            raise UsageError(
+                f"who reaches the server by the name {self.names[0]} may be anybody, and could read your files; give a "
+                "token as well (--token, or the variable MMSEARCH_TOKEN)"
+            )
         if not self.is_loopback and self.token is None:
             raise UsageError(
                 f"the host {self.host} can be reached from other machines, and everybody there could read your files; "
@@ -90,6 +97,11 @@ class ServerSettings:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return is_loopback(self.host)
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether whoever asks sits at this machine: nothing stands between it and the rest of the world."""
+        return self.is_loopback and not self.names
 
     @property
     def address(self) -> str:

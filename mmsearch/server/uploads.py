@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,13 +51,15 @@ class Uploads:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._folder = Path(tempfile.mkdtemp(prefix="mmsearch-uploads-"))
+        # It goes with the process at the latest, also where nobody calls `close`.
+        self._forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Forget all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._forget()
 
     def get(self, id: str) -> Upload:
         """An upload by its id.

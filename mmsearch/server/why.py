@@ -90,6 +90,7 @@ class ExplanationModel(Model):
     score: float
     confidence: float | None
     cosine: float | None
+    """Null for a file that has nothing to compare."""
     formula: str
     fits_filters: bool
     matched: list[str]

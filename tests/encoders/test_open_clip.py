@@ -19,6 +19,7 @@ from indexer.errors import ModelError, UsageError, WeightsError
 from indexer.types import ImageSample, TextSample
 from indexer.vectors import lengths
 from mmsearch.encoders import load_encoder, open_clip_source
+from mmsearch.encoders import open_clip as towers
 from mmsearch.encoders.open_clip import CHUNK, open_clip_towers
 from mmsearch.encoders.open_clip_source import Source, tags_of
 from mmsearch.encoders.precision import choose_precision
@@ -107,7 +108,8 @@ def test_vectors_are_open_clips_own(tmp_path, tiny, changes):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_what_pads_a_text_is_read_only_where_it_counts(tmp_path, tiny, causal):
+def test_what_pads_a_text_is_read_only_where_it_counts(tmp_path, tiny, causal, monkeypatch):
+    monkeypatch.setattr(towers, "TEXT_CHUNK", 1)
     folder = tiny.save(tmp_path / "model", tiny.config(text_cfg={} if causal else {"no_causal_mask": True}))
     _, text = open_clip_towers(str(folder), precision="float32")
     read = []
@@ -132,7 +134,13 @@ def test_a_vector_does_not_depend_on_its_neighbours(folder, tiny, precision):
     order = np.random.default_rng(1).permutation(21)
     assert lowest_cosine(image.encode([prepared[i] for i in order]), alone[order]) > bound
     tokens = [text.prepare(TextSample(words)) for words in TEXTS if words]
-    np.testing.assert_array_equal(text.encode(tokens), np.concatenate([text.encode([one]) for one in tokens]))
+    alone = np.concatenate([text.encode([one]) for one in tokens])
+    for size in (2, 3, len(tokens)):
+        batches = np.concatenate([text.encode(tokens[at : at + size]) for at in range(0, len(tokens), size)])
+        assert lowest_cosine(batches, alone) > bound
+        np.testing.assert_allclose(lengths(batches), lengths(alone), rtol=part)
+    order = np.random.default_rng(1).permutation(len(tokens))
+    assert lowest_cosine(text.encode([tokens[i] for i in order]), alone[order]) > bound
     assert image.encode([]).shape == (0, tiny.CONFIG["embed_dim"])
 
 

@@ -12,90 +12,17 @@ import numpy as np
 import pytest
 from comparing import assert_raw, assert_same, cosines, lowest_cosine
 from PIL import Image
+from tiny_models import CLIP_DIM, CLIP_SIDE, save_clip
 
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec
 from indexer.vectors import lengths
 from mmsearch.encoders.transformers_clip import clip_towers
 
-SIDE = 32
-DIM = {"clip": 12, "siglip": 32}
+DIM = CLIP_DIM
+SIDE = CLIP_SIDE
 TEXTS = ["abba", "a", "ab ab ba", "b a b a b a", "aab bab", "ba", "abab abab abab"]
 SIZES = [(32, 32), (48, 32), (33, 95), (100, 37), (640, 427), (20, 25), (9, 31), (31, 70)]
-
-
-def save_checkpoint(folder: Path, family: str) -> Path:
-    """A random model of some hundred thousand bytes, in the format of save_pretrained."""
-    import torch
-    from transformers import (
-        CLIPConfig,
-        CLIPImageProcessor,
-        CLIPModel,
-        CLIPProcessor,
-        SiglipConfig,
-        SiglipImageProcessor,
-        SiglipModel,
-        SiglipProcessor,
-    )
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-    vision = {**sizes, "image_size": SIDE, "patch_size": 8}
-    if family == "clip":
-        tokenizer = clip_tokenizer()
-        processor = CLIPImageProcessor(
-            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, resample=3
-        )
-        CLIPProcessor(processor, tokenizer).save_pretrained(folder)
-        text = {**sizes, "hidden_size": 24, "vocab_size": len(tokenizer), "max_position_embeddings": 77}
-        text |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-        # The halves' own projection_dim says something else: the whole model's counts.
-        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=DIM[family]))
-    else:
-        tokenizer = siglip_tokenizer()
-        processor = SiglipImageProcessor(size={"height": SIDE, "width": SIDE}, resample=2)
-        SiglipProcessor(processor, tokenizer).save_pretrained(folder)
-        text = {**sizes, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
-        model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
-    # Started so small, all inputs would get nearly the same vector.
-    for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and "logit" not in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(folder)
-    return folder
-
-
-def clip_tokenizer():
-    from transformers import CLIPTokenizer
-
-    words = ["<|startoftext|>", "<|endoftext|>", "a", "b", "a</w>", "b</w>", "ab", "ab</w>"]
-    return CLIPTokenizer(
-        vocab={word: number for number, word in enumerate(words)},
-        merges=[("a", "b"), ("a", "b</w>")],
-        model_max_length=77,
-    )
-
-
-def siglip_tokenizer():
-    """As SigLIP's: no token at the start, one at the end, no attention mask."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    words = ["<pad>", "</s>", "<unk>", "a", "b", "ab", "ba"]
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        model_max_length=64,
-        model_input_names=["input_ids"],
-    )
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])
@@ -105,7 +32,7 @@ def family(request) -> str:
 
 @pytest.fixture(scope="module")
 def folder(family, tmp_path_factory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp(family) / "tiny", family)
+    return save_clip(tmp_path_factory.mktemp(family) / "tiny", family)
 
 
 @pytest.fixture
@@ -231,7 +158,7 @@ def test_texts_are_padded_and_cut_as_in_training(folder, family):
 
 def test_siglip_texts_are_as_in_training_whatever_the_tokenizer_says(tmp_path):
     """SigLIP 2's tokenizer is Gemma's, which keeps capitals; transformers' own for it pads left and makes a mask."""
-    folder = save_checkpoint(tmp_path / "siglip", "siglip")
+    folder = save_clip(tmp_path / "siglip", "siglip")
     _, text = clip_towers(str(folder), precision="float32")
     expected = text.prepare(TextSample("ab ba"))
     assert list(expected[:4]) == [5, 6, 1, 0]
@@ -324,7 +251,7 @@ def test_a_text_tower_of_another_width_is_refused(tmp_path):
     """SigLIP's two widths are two numbers in config.json, and must be one space."""
     from transformers import SiglipConfig, SiglipModel
 
-    copy = save_checkpoint(tmp_path / "siglip", "siglip")
+    copy = save_clip(tmp_path / "siglip", "siglip")
     config = SiglipConfig.from_pretrained(copy)
     config.text_config.projection_size = 20
     SiglipModel(config).save_pretrained(copy)

@@ -14,8 +14,9 @@ def rng():
 
 
 def unit(rng, n, dim=8):
-    vectors = rng.normal(size=(n, dim)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Vectors that are of length 1 but for what half precision rounds away, as the store gives them."""
+    vectors = rng.normal(size=(n, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
 
 
 def filled(rng, n=300):
@@ -26,7 +27,8 @@ def filled(rng, n=300):
 
 
 def brute_force(queries, ids, vectors, k):
-    scores = queries @ vectors.T
+    vectors = vectors.astype(np.float32)
+    scores = queries.astype(np.float32) @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, 1), ids[order]
 

@@ -242,7 +242,7 @@ def test_options_of_a_line_are_those_of_the_command_line():
     line = (
         'dog --limit 3 --kind video --kind=image,audio --in "my trips" --in b --after 2024-06 --before 2025-01 '
         '--min-duration 10 --max-duration 1:30 --near 48.86,2.35,5km --name "*.mp4" --fusion rrf --metric euclidean '
-        "--confident --moments --not-below -0.25 --no-words"
+        "--confident --moments --not-below -0.25 --no-words --exact"
     )
     want = Query.of_text(
         "dog",
@@ -261,6 +261,7 @@ def test_options_of_a_line_are_those_of_the_command_line():
         moments=True,
         not_below=-0.25,
         words=False,
+        exact=True,
     )
     assert Query.parse(line) == want
     assert set(want.how) == set(Query.__dataclass_fields__) - {"terms"}
@@ -329,6 +330,7 @@ def queries(draw, folder):
         "moments": draw(st.booleans()),
         "not_below": draw(st.none() | st.floats(-1, 1)),
         "words": draw(st.booleans()),
+        "exact": draw(st.booleans()),
         **dict(zip(("min_seconds", "max_seconds"), lengths, strict=False)),
     }
     if times and draw(st.booleans()):

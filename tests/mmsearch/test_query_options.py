@@ -72,7 +72,7 @@ def test_every_option_makes_its_field(asked, make, tmp_path):
         ),
         *("--after", "2024-06", "--before", "2025-01", "--min-duration", 10, "--max-duration", "1:30"),
         *("--near", "-33.86,151.2,5km", "--name", "*.mp4", "--fusion", "rrf", "--metric", "euclidean", "--confident"),
-        *("--not-below", "-0.25", "--moments", "--no-words"),
+        *("--not-below", "-0.25", "--moments", "--no-words", "--exact"),
     )
     image = Term("image", str(picture))
     assert query == Query(
@@ -98,6 +98,7 @@ def test_every_option_makes_its_field(asked, make, tmp_path):
         not_below=-0.25,
         moments=True,
         words=False,
+        exact=True,
     )
     assert asked("a dog") == Query.of_text("a dog")
     assert (

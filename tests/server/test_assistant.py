@@ -42,7 +42,7 @@ def test_the_tools_say_what_they_do(server):
             return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in anyio.run(listed)}
-    assert set(tools) == {"query", "similar", "status"}
+    assert set(tools) == {"query", "similar", "status", *(["explain"] if hasattr(Engine, "explain") else [])}
     for tool in tools.values():
         assert tool.description
         assert tool.annotations.read_only_hint

@@ -3,11 +3,12 @@
 import json
 import os
 import wave
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from mmsearch import Query
+from mmsearch.server.models import QueryRequest
 
 API = "/api/v1"
 ERROR = {"error", "message", "hint"}
@@ -64,6 +65,10 @@ def test_a_line_that_was_answered_reads_back(client, item_of):
     again = client.get(f"{API}/query", params={"q": first["query"]["line"], "k": 7}).json()
     assert again["query"] == first["query"]
     assert again["hits"] == first["hits"]
+
+
+def test_a_request_has_all_that_a_query_has():
+    assert set(QueryRequest.model_fields) == {field.name for field in fields(Query)}
 
 
 def test_what_looks_like_a_path_in_a_line_is_words(client, shelf):
@@ -277,6 +282,21 @@ def test_names_that_are_not_utf8_are_shown(engine, own, make, tmp_path):
     assert hit["name"] == "caf\\xe9 🐈.png"
     assert own.get(f"{API}/items/{hit['item']}").json()["name"] == hit["name"]
     assert own.get(f"{API}/items/{hit['item']}/media").status_code == 200
+
+
+def test_a_file_found_by_its_name_alone_has_no_score(own, engine, make, tmp_path):
+    make.tones(tmp_path / "media" / "lullaby.wav", [None, None])
+    engine.index(tmp_path / "media")
+    hit = query(own, [{"text": "lullaby"}])["hits"][0]
+    assert (hit["name"], hit["channel"], hit["score"], hit["matched"]) == (
+        "lullaby.wav",
+        None,
+        None,
+        ["lullaby", "name"],
+    )
+    found = own.post(f"{API}/items/{hit['item']}/moments", json={"terms": [{"text": "lullaby"}]})
+    assert found.json()["moments"] == []
+    assert own.get(f"{API}/items/{hit['item']}/thumbnail").status_code == 200
 
 
 def test_a_recording_of_silence_cannot_be_asked_with(own, tmp_path):

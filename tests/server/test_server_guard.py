@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from indexer.errors import UsageError
 from mmsearch.server import Limits, ServerSettings, create_app
+from mmsearch.server import app as app_module
 from mmsearch.server.guard import CSP
 from mmsearch.server.settings import is_loopback
 
@@ -57,9 +58,13 @@ def test_another_name_for_this_computer_is_not_answered(client, host):
 
 
 def test_further_names_are_those_given(guarded):
-    client = guarded(names=("nas.example.org",))
-    assert client.get(f"{API}/index", headers={"Host": "nas.example.org"}).status_code == 200
-    refused(client.get(f"{API}/index", headers={"Host": "other.example.org"}), 421, "wrong_host")
+    client = guarded(names=("nas.example.org",), token=TOKEN)
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.get(f"{API}/index", headers={"Host": "nas.example.org", **known}).status_code == 200
+    refused(client.get(f"{API}/index", headers={"Host": "other.example.org", **known}), 421, "wrong_host")
+    assert not client.get(f"{API}/status", headers=known).json()["abilities"]["reveal"]  # a proxy sits on loopback, too
+    with pytest.raises(UsageError, match="may be anybody"):
+        ServerSettings(names=("nas.example.org",))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ def test_every_answer_has_the_headers_of_a_closed_door(client, item_of):
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert answer.headers["content-security-policy"] == CSP
+    assert client.get(f"{API}/status").headers["cache-control"] == "no-store"
     refused_one = client.get(f"{API}/status", headers={"Host": "evil.example"})
     assert refused_one.headers["content-security-policy"] == CSP
     assert "access-control-allow-origin" not in refused_one.headers
@@ -114,6 +120,29 @@ def test_a_preflight_of_another_site_gets_no_leave(client):
     headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     answer = client.options(f"{API}/query", headers=headers)
     assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+def test_the_page_comes_from_its_folder_and_from_nowhere_else(read_engine, monkeypatch, tmp_path):
+    page = tmp_path / "page"
+    (page / "js").mkdir(parents=True)
+    (page / "index.html").write_text("<title>a page</title>")
+    (page / "js" / "main.js").write_text("// a script")
+    (tmp_path / "secret.txt").write_text("secret")
+    (page / "link.txt").symlink_to(tmp_path / "secret.txt")
+    monkeypatch.setattr(app_module, "PAGE", page)
+    with TestClient(create_app(read_engine), base_url="http://localhost:7700") as client:
+        index = client.get("/?q=red+car")
+        assert (index.status_code, index.text) == (200, "<title>a page</title>")
+        assert index.headers["content-security-policy"] == CSP
+        assert index.headers["cache-control"] == "no-cache"
+        assert client.get("/js/main.js").headers["content-type"].startswith("text/javascript")
+        again = client.get("/js/main.js", headers={"If-None-Match": client.get("/js/main.js").headers["etag"]})
+        assert again.status_code == 304
+        for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/js/../../secret.txt", "/link.txt", "/js", "/nothing"):
+            answer = client.get(path, follow_redirects=False)
+            assert "secret" not in answer.text
+            assert answer.status_code in (307, 404), path
+        assert client.get(f"{API}/index").status_code == 200  # the API comes before the page
 
 
 # --- the token ---
@@ -154,6 +183,13 @@ def test_opening_the_page_with_the_token_once_is_enough(guarded):
     assert client.get(f"{API}/index").status_code == 200
     assert client.get(f"{API}/index", headers={"Cookie": "mmsearch-7700=0000"}).status_code == 401
     refused(guarded(token="another-token-entirely").get(f"{API}/index", headers={"Cookie": cookie}), 401, "no_token")
+
+
+def test_the_token_leads_to_no_other_site(guarded):
+    client = guarded(token=TOKEN)
+    for path in ("//evil.example/", "/\\evil.example", "/anything", "//evil.example/%2e%2e"):
+        answer = client.get(f"http://127.0.0.1:7700{path}?token={TOKEN}")
+        assert "location" not in answer.headers
 
 
 def test_a_token_in_an_address_of_the_api_does_not_count(guarded):

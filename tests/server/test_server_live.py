@@ -364,6 +364,21 @@ def shown(answer):
     return value
 
 
+def test_requests_with_files_are_bounded(read_engine, serve):
+    live = serve(read_engine, limits=Limits(forms=2))
+    head = f"POST {API}/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    held = [connected(live) for _ in range(2)]
+    for raw in held:
+        raw.sendall(f"{head}Content-Length: 1000\r\n\r\n--x\r\n".encode())
+    until(lambda: live.service.forms == 2)
+    with live.client() as client:
+        assert client.post(f"{API}/uploads", files={"file": ("a.txt", b"a")}).status_code == 503
+        for raw in held:
+            raw.close()
+        until(lambda: live.service.forms == 0)
+        assert client.post(f"{API}/uploads", files={"file": ("a.txt", b"a")}).status_code == 200
+
+
 # --- what is no HTTP ---
 
 

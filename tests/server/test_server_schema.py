@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from mmsearch import Engine
 from mmsearch.server import library
 
 API = "/api/v1"
@@ -35,6 +36,9 @@ OPERATIONS = [
     ("POST", "/uploads"),
 ]
 """All of them but /index/events, which has no end."""
+
+if hasattr(Engine, "explain"):
+    OPERATIONS.append(("POST", "/items/{item}/explain"))
 
 CHECKS: list[Any] = [
     schemathesis.checks.not_a_server_error,
