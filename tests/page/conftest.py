@@ -100,10 +100,10 @@ def photograph(path: Path, colour: tuple[int, int, int], taken: str, place: tupl
     exif = Image.Exif()
     exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = taken
     gps = exif.get_ifd(IFD.GPSInfo)
-    for value, (name, sign), (where, letters) in zip(
+    for value, (name, sign), where in zip(
         place,
         ((GPS.GPSLatitudeRef, "NS"), (GPS.GPSLongitudeRef, "EW")),
-        ((GPS.GPSLatitude, 0), (GPS.GPSLongitude, 0)),
+        (GPS.GPSLatitude, GPS.GPSLongitude),
         strict=True,
     ):
         gps[name] = sign[value < 0]
@@ -177,7 +177,7 @@ class Visitor:
 
     def tab(self) -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # a machine may have much else to do
         page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         page.on("console", self._on_console)
         return page
@@ -207,7 +207,7 @@ class Visitor:
             act()
         self.page.wait_for_selector("#results[aria-busy=false]", state="attached")
 
-    def until(self, expression: str, seconds: float = 8.0) -> Any:
+    def until(self, expression: str, seconds: float = 30.0) -> Any:
         """Wait until something is true on the page; what it is. (Playwright's own way needs eval, which we forbid.)"""
         end = time.monotonic() + seconds
         while not (found := self.page.evaluate(expression)):

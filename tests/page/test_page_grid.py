@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,16 +97,22 @@ def test_the_grid_fits_every_width(many):
         page.set_viewport_size({"width": width, "height": 800})
         many.until(f"document.querySelector('#grid').ariaColCount == {columns}")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
-        boxes = page.locator(".row").first.locator(".cell").evaluate_all(
-            "all => all.map((one) => { const box = one.getBoundingClientRect(); return [box.left, box.right]; })"
+        boxes = (
+            page.locator(".row")
+            .first.locator(".cell")
+            .evaluate_all(
+                "all => all.map((one) => { const box = one.getBoundingClientRect(); return [box.left, box.right]; })"
+            )
         )
-        assert all(one[1] < other[0] for one, other in zip(boxes, boxes[1:], strict=False))
+        assert all(one[1] < other[0] for one, other in pairwise(boxes))
 
 
 def test_a_slow_server_is_waited_for_and_what_is_newer_wins(many):
     page = many.page
     held = []
-    page.route("**/api/v1/query", lambda route: held.append(route) if "green" in route.request.post_data else route.continue_())
+    page.route(
+        "**/api/v1/query", lambda route: held.append(route) if "green" in route.request.post_data else route.continue_()
+    )
     page.fill("#words", "green")
     page.keyboard.press("Enter")
     page.wait_for_selector("#busy:not([hidden])", state="attached")

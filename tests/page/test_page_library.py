@@ -72,7 +72,7 @@ def test_a_run_is_cancelled_and_what_is_done_stays(visit, serve, engine, tmp_pat
     page = visitor.open("/?view=library")
     page.get_by_role("button", name=f"Update {tmp_path / 'media'}").click()
     page.get_by_role("button", name="Cancel", exact=True).click()
-    page.wait_for_selector("#library h3:has-text('Cancelled')", timeout=20_000)
+    page.wait_for_selector("#library h3:has-text('Cancelled')")
     assert page.get_by_role("button", name="Update all").is_enabled()
 
 

@@ -7,7 +7,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-
 GREENS = {"colour-1.png", "colour-5.png", "colour-9.png", "clip.mp4"}  # equally green, for the fake model
 BLUES = {"colour-2.png", "colour-6.png", "colour-10.png", "clip.mp4", "later.mp4"}
 
@@ -29,7 +28,8 @@ def give(page, how: str, path, media_type: str) -> None:
                 return;
             }
             for (const name of ["dragenter", "dragover", "drop"]) {
-                document.body.dispatchEvent(new DragEvent(name, { dataTransfer: data, bubbles: true, cancelable: true }));
+                const how = { dataTransfer: data, bubbles: true, cancelable: true };
+                document.body.dispatchEvent(new DragEvent(name, how));
             }
         }""",
         [how, content, path.name, media_type],

@@ -75,7 +75,7 @@ export class LibraryView {
       h("header", {}, h("h2", {}, "Library"), h("p", { class: "note" }, status.library)),
       h("section", { "aria-label": "Contents" }, h("dl", { class: "numbers" }, [
         ...Object.entries(KINDS).filter(([kind]) => status.kinds[kind]).map(([kind, names]) => [names.many, count(status.kinds[kind])]),
-        status.hours ? ["Sound, video", longTime(status.hours)] : null,
+        status.hours ? ["Duration", longTime(status.hours)] : null,
         ["On disk", bytes(status.database_bytes + status.index_bytes)],
       ].filter(Boolean).map(([name, value]) => h("div", { class: "number" }, h("dt", {}, name), h("dd", {}, value)))),
       h("p", { class: "model-line" }, h("span", {}, `Model: ${status.model ?? "none yet"}`), h("span", {}, `${count(Object.values(status.segments).reduce((sum, n) => sum + n, 0))} vectors of ${plural(files, "file")}`), h("span", {}, `mmsearch ${status.version}`))),

@@ -3,11 +3,11 @@ import * as api from "./api.js";
 import { announce, h, hidden, icon, toast } from "./dom.js";
 import { meter } from "./cell.js";
 import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, matchWords, span } from "./format.js";
-import { isSameLine } from "./stage.js";
+import { linesOf } from "./stage.js";
 import { trimmed } from "./state.js";
 import { showWhy } from "./why.js";
 
-const LEAST = 0.05; // confidence of a moment that is worth a look
+const LEAST = 0.25; // confidence of a moment that is worth a look
 
 export class Panel {
   constructor(root, item, hit, { request, status, stage, hooks, signal }) {
@@ -171,8 +171,9 @@ export class Panel {
   #light() {
     this.stage.light(this.moment);
     let first = null;
-    for (const { line, button } of this.lines ?? []) {
-      const isLit = isSameLine(line, this.moment);
+    const lit = linesOf((this.lines ?? []).map(({ line }) => line), this.moment);
+    for (const [at, { button }] of (this.lines ?? []).entries()) {
+      const isLit = lit.has(at);
       button.classList.toggle("is-lit", isLit);
       if (isLit) button.setAttribute("aria-current", "true");
       else button.removeAttribute("aria-current");

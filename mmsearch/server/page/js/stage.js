@@ -138,8 +138,9 @@ function textStage(root, item, hit) {
   root.replaceChildren(pages);
   const light = (moment) => {
     let lit = null;
-    pieces.forEach((line, at) => {
-      const isIt = isSameLine(line, moment);
+    const found = linesOf(pieces, moment);
+    pieces.forEach((_, at) => {
+      const isIt = found.has(at);
       lines[at].classList.toggle("is-lit", isIt);
       if (isIt) lines[at].setAttribute("aria-current", "true");
       else lines[at].removeAttribute("aria-current");
@@ -151,11 +152,20 @@ function textStage(root, item, hit) {
   return { light };
 }
 
-/** Whether a line of an item is what a moment found. */
-export function isSameLine(line, moment) {
-  if (!moment || !line.text) return false;
-  if (moment.start !== null && moment.start !== undefined && line.start !== null) {
-    return line.start < (moment.end ?? moment.start + 0.01) - 0.05 && (line.end ?? line.start) > moment.start + 0.05;
-  }
-  return Boolean(moment.text) && line.text.trim() === moment.text.trim();
+/**
+ * The lines of an item that a moment found, or that are said in it: for the most part, or more than any other.
+ * Gives the numbers of the lines.
+ */
+export function linesOf(lines, moment) {
+  if (!moment) return new Set();
+  const isTimed = moment.start !== null && moment.start !== undefined;
+  const shares = lines.map((line) => {
+    if (!line.text) return 0;
+    if (!isTimed || line.start === null) return moment.text && line.text.trim() === moment.text.trim() ? 1 : 0;
+    const [from, to] = [line.start, Math.max(line.end ?? 0, line.start + 0.01)];
+    const overlap = Math.min(to, Math.max(moment.end ?? 0, moment.start + 0.01)) - Math.max(from, moment.start);
+    return Math.max(0, overlap) / (to - from);
+  });
+  const most = Math.max(0, ...shares);
+  return new Set(shares.flatMap((share, at) => (share > 0 && (share >= 0.5 || share === most) ? [at] : [])));
 }

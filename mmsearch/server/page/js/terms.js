@@ -140,7 +140,7 @@ export class Terms {
     const focused = document.activeElement?.closest?.(".chip button");
     const place = focused && this.list.contains(focused) ? [[...this.list.children].indexOf(focused.closest(".chip")), focused.classList[0]] : null;
     this.list.replaceChildren(...this.chips.map((chip) => this.#chip(chip)));
-    this.words.placeholder = this.chips.length ? "Add words" : "Describe it, or drop a picture, a sound, a clip";
+    this.words.placeholder = this.chips.length ? "Add words" : "Describe it, or drop a file";
     if (place) this.list.children[place[0]]?.querySelector(`.${place[1]}`)?.focus();
   }
 

@@ -2,7 +2,6 @@
 
 /**
  * Draw {start, end, peaks} on a canvas, mirrored about its middle; what lies in one of the `moments` is in the accent.
- * `isFilled` draws to the edges, for a timeline.
  */
 export function drawWave(canvas, { start, end, peaks }, moments = [], { step = 4, bar = 2.5 } = {}) {
   const draw = () => {
