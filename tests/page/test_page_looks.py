@@ -42,6 +42,11 @@ def test_axe_finds_nothing_in_any_state(visit, site, scheme, width):
         page.wait_for_selector("#viewer[open] .side-actions")
         page.wait_for_timeout(150)
         found[name] = violations(page)
+        why = page.get_by_role("button", name="Why", exact=True)
+        if why.count():
+            why.click()
+            page.wait_for_selector("#viewer .why")
+            found[f"why {name}"] = violations(page)
         page.keyboard.press("Escape")
         page.wait_for_selector("#viewer", state="hidden")
     page.get_by_role("link", name="Library").click()

@@ -281,6 +281,17 @@ def test_an_address_is_shared(visitor, visit, site):
     assert all("picture" in said for said in page.locator(".cell .caption").all_inner_texts())
 
 
+def test_an_address_that_makes_no_sense_can_be_mended(visit, site):
+    other = visit(site)
+    other.allowed = ["400"]
+    page = other.open("/?q=red+--kind+smell")
+    page.wait_for_selector(".notice.is-bad")
+    assert "smell" in page.locator("#notice").inner_text()
+    assert page.input_value("#words") == "red --kind smell"
+    other.ask("red")
+    assert other.names()[0]
+
+
 def test_a_sent_file_survives_a_reload_and_says_when_it_is_gone(visitor, make, tmp_path, site):
     page = visitor.page
     page.set_input_files("#files", make.image(tmp_path / "mine.png", (0, 0, 240)))

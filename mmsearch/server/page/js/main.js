@@ -71,6 +71,7 @@ async function run(request, { push, line = null }) {
   } catch (failed) {
     if (failed.name === "AbortError" || asking !== control) return;
     shown = null;
+    if (request === null && !terms.value.length) terms.value = [{ text: line }]; // to be mended
     results.fail(failed, actionFor(failed));
   } finally {
     clearTimeout(busy);
@@ -262,6 +263,7 @@ async function refresh() {
 function showJob(job) {
   const isOn = job.state === "running" || job.state === "cancelling";
   byId("library-link").classList.toggle("is-working", isOn);
+  byId("library-link").title = isOn ? "Library: indexing" : "Library";
 }
 
 // --- the page itself ---

@@ -11,6 +11,7 @@ export function showWhy(root, why, stage) {
   if (heats.length) {
     if (heats[0].start !== null) stage.seek(heats[0].start, false);
     stage.media?.pause();
+    stage.media?.addEventListener("play", () => canvas.remove(), { once: true }); // what comes next is another picture
     stage.picture.append(canvas);
     draw(canvas, heats[0], stage.picture);
   }
