@@ -28,6 +28,9 @@ PAGE = Path(__file__).with_name("page")
 # FastAPI tells what is asked to whatever the environment names (OpenTelemetry). What people look for stays here.
 _NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
+# Not as the system has them: where a registry calls JavaScript plain text, browsers run none of it.
+_MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+
 _DESCRIPTION = """Find text, pictures, sounds and video moments by meaning, in a library on this machine.
 
 Every error is an object with `error` (a name), `message` (a sentence) and perhaps `hint` (what to do about it).
@@ -80,6 +83,9 @@ class Page(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, or the error that there is none."""
         response = await super().get_response(path, scope)
+        media_type = _MEDIA_TYPES.get(Path(path).suffix)
+        if media_type is not None and response.status_code == 200:
+            response.headers["Content-Type"] = media_type
         response.headers["Cache-Control"] = "no-cache"
         return response
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from indexer.errors import MediaError
 from indexer.items import Item, lines_of
 from indexer.media.formats import FORMATS
 from mmsearch.server import pictures
@@ -184,7 +185,13 @@ def _waveform(service: Service, key: str, points: int, start: float, end: float 
 
     def make() -> bytes:
         with opened(store, item) as file:
-            return json.dumps(pictures.peaks(file.path, item.format, start, until, points)).encode()
+            try:
+                found = pictures.peaks(file.path, item.format, start, until, points)
+            except MediaError:
+                if item.kind != "video":
+                    raise
+                found = []  # a video without sound is no mistake of whoever asks
+            return json.dumps(found).encode()
 
     made = service.cache.get(f"{item.key}.{points}.{start:.3f}.{until:.3f}.json", make)
     return WaveformModel(start=start, end=until, peaks=json.loads(made))

@@ -274,7 +274,7 @@ class WaveformModel(Model):
     start: float
     end: float
     peaks: list[float]
-    """0 to 1, against the loudest possible."""
+    """0 to 1, against the loudest possible. None of a video without sound."""
 
 
 # --- the library ---

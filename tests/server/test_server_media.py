@@ -126,6 +126,15 @@ def test_a_waveform_is_high_where_it_is_loud(client, item_of):
     refused(client.get(f"{API}/items/{item_of('talk.wav')}/waveform?start=9"), 422, "invalid")
 
 
+def test_a_video_without_sound_has_a_waveform_without_peaks(own, make, tmp_path, engine):
+    engine.index(make.video(tmp_path / "media" / "silent.mp4", [(9, 9, 9)] * 2).parent)
+    hits = own.get(f"{API}/query", params={"q": "cat", "k": 50}).json()["hits"]
+    silent = next(hit["item"] for hit in hits if hit["name"] == "silent.mp4")
+    wave = own.get(f"{API}/items/{silent}/waveform?points=8")
+    assert wave.status_code == 200
+    assert wave.json() == {"start": 0, "end": pytest.approx(2, abs=0.1), "peaks": []}
+
+
 def test_peaks_of_a_long_sound_are_those_of_its_blocks(make, tmp_path):
     path = make.tones(tmp_path / "long.wav", [None] * 40 + ["cat"] * 30 + [None] * 25)
     found = np.array(peaks(path, "wav", 0.0, 95.0, 95))

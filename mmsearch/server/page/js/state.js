@@ -1,0 +1,61 @@
+// What is asked, and the address bar that holds it.
+//
+// The line of a query (?q=) is the server's: it writes and reads it, so there is one grammar. The entry in the history
+// also keeps the request itself, which spares reading the line when going back or reloading.
+
+const DEFAULTS = {
+  kinds: [], within: [], after: null, before: null, min_seconds: null, max_seconds: null, near: null, name: null,
+  fusion: "auto", metric: "cosine", confident: false, moments: false, not_below: null, words: true,
+};
+
+export const FIRST_RESULTS = 200;
+
+/** A request without what is as it would be anyway. */
+export function trimmed(request) {
+  const kept = { terms: request.terms };
+  for (const [name, value] of Object.entries(DEFAULTS)) {
+    const given = request[name];
+    if (given !== undefined && given !== null && JSON.stringify(given) !== JSON.stringify(value)) kept[name] = given;
+  }
+  return kept;
+}
+
+/** The filters and options of a request, all of them. */
+export function filtersOf(request) {
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, request?.[name] ?? value]));
+}
+
+/** The item that a request looks for things like, when it is about nothing else. */
+export function soleItem(request) {
+  const [term, ...others] = request.terms;
+  return !others.length && term?.item && (term.weight ?? 1) > 0 ? term.item : null;
+}
+
+/** What the address bar says: {view, line, item, at}. */
+export function fromAddress() {
+  const address = new URLSearchParams(location.search);
+  const at = Number.parseFloat(address.get("t"));
+  return {
+    view: address.get("view") === "library" ? "library" : "search",
+    line: address.get("q") ?? "",
+    item: address.get("item"),
+    at: Number.isFinite(at) ? at : null,
+  };
+}
+
+/** The address of a query, perhaps with one result open at some second. */
+export function addressOf(line, item = null, at = null) {
+  const address = new URLSearchParams();
+  if (line) address.set("q", line);
+  if (item) address.set("item", item);
+  if (item && at !== null) address.set("t", String(Math.round(at * 100) / 100));
+  const text = address.toString();
+  return text ? `?${text}` : "./";
+}
+
+/** Go to an address, or put it in the place of the present one. */
+export function go(address, state, replace = false) {
+  const full = new URL(address, document.baseURI).href;
+  if (replace) history.replaceState(state, "", full);
+  else history.pushState(state, "", full);
+}

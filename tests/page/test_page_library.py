@@ -1,0 +1,111 @@
+"""The view of the library: folders, an indexing run as it goes, what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from indexer.testing import FakeEncoder
+from mmsearch import Engine
+
+
+@pytest.fixture
+def engine(tmp_path: Path, make) -> Iterator[Engine]:
+    """A library of the test's own, with a model that takes its time."""
+    for n in range(4):
+        make.image(tmp_path / "media" / f"{n}.png", (255, 60 * n, 0))
+    (tmp_path / "media" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"no picture " * 9)
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as found:
+        found.index(tmp_path / "media")
+    with Engine.open(tmp_path / "library", model=FakeEncoder(seconds_per_batch=0.25)) as found:
+        yield found
+
+
+def test_what_there_is_and_what_failed(visit, serve, engine, tmp_path):
+    visitor = visit(serve(engine))
+    page = visitor.open()
+    page.get_by_role("link", name="Library").click()
+    library = page.locator("#library")
+    assert page.url.endswith("?view=library")
+    assert "Pictures\n4" in library.locator(".numbers").inner_text()
+    assert "Model: fake" in library.inner_text()
+    root = library.locator(".roots li")
+    assert root.locator("strong").inner_text() == str(tmp_path / "media")
+    trouble = library.locator(".troubles li")
+    assert trouble.locator("strong").inner_text() == str(tmp_path / "media" / "broken.png")
+    assert "cannot be decoded" in trouble.locator("p").inner_text()
+    page.reload()
+    page.wait_for_selector("#library .roots")
+    page.go_back()
+    page.wait_for_selector(".is-home")
+
+
+def test_an_indexing_run_is_seen_as_it_goes(visit, serve, engine, tmp_path, make):
+    for n in range(60):
+        make.image(tmp_path / "media" / "new" / f"{n}.png", (n, 255, 4 * n))
+    visitor = visit(serve(engine))
+    page = visitor.open("/?view=library")
+    page.get_by_role("button", name="Update all").click()
+    page.wait_for_selector("#library h3:has-text('Indexing')")
+    bar = page.get_by_role("progressbar", name="Files")
+    seen = set()
+    for _ in range(400):
+        if bar.count() == 0:
+            break
+        seen.add(bar.evaluate("bar => bar.ariaValueNow"))
+        page.wait_for_timeout(20)
+    page.wait_for_selector("#library h3:has-text('Up to date')")
+    assert len(seen) > 1  # it was seen to go on
+    assert "60 new" in page.locator("#library .panel").inner_text()
+    page.wait_for_selector("#library .numbers:has-text('64')")
+    page.fill("#words", "green")
+    visitor.asked(lambda: page.keyboard.press("Enter"))
+    assert page.locator(".cell").count() > 4
+
+
+def test_a_run_is_cancelled_and_what_is_done_stays(visit, serve, engine, tmp_path, make):
+    for n in range(400):
+        make.image(tmp_path / "media" / "new" / f"{n}.png", (n % 256, 255, n // 2))
+    visitor = visit(serve(engine))
+    page = visitor.open("/?view=library")
+    page.get_by_role("button", name=f"Update {tmp_path / 'media'}").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.wait_for_selector("#library h3:has-text('Cancelled')")
+    assert page.get_by_role("button", name="Update all").is_enabled()
+
+
+def test_a_folder_is_added_where_that_is_allowed(visit, serve, tmp_path, make):
+    make.image(tmp_path / "media" / "red.png", (255, 0, 0))
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        visitor = visit(serve(engine, allow_index=True))
+        page = visitor.open()
+        assert "empty" in page.locator("#welcome").inner_text()
+        page.get_by_role("link", name="See the library").click()
+        page.get_by_label("A new folder").fill(str(tmp_path / "media"))
+        page.get_by_role("button", name="Add the folder").click()
+        page.wait_for_selector("#library h3:has-text('Up to date')")
+        page.wait_for_selector("#library .roots li")
+        page.get_by_role("link", name="mmsearch").click()
+        visitor.ask("red")
+        assert visitor.names() == ["red.png"]
+        page.goto("about:blank")
+
+
+def test_no_folder_is_asked_for_where_it_is_not_allowed(visit, serve, tmp_path):
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        visitor = visit(serve(engine))
+        page = visitor.open("/?view=library")
+        assert page.get_by_label("A new folder").count() == 0
+        assert "mmsearch index FOLDER" in page.locator("#library").inner_text()
+        page.goto("about:blank")
+
+
+def test_a_folder_that_is_not_there_is_said(visit, serve, engine, tmp_path):
+    (tmp_path / "media").rename(tmp_path / "elsewhere")
+    visitor = visit(serve(engine))
+    page = visitor.open("/?view=library")
+    assert "not there now" in page.locator("#library .roots").inner_text()
+    page.get_by_role("button", name="Update all").click()
+    page.wait_for_selector("#library .panel:has-text('can be reached')")

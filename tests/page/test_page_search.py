@@ -1,0 +1,337 @@
+"""Asking: words, files, the microphone, terms, filters, and the address bar that holds it all."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+GREENS = {"colour-1.png", "colour-5.png", "colour-9.png", "clip.mp4"}  # equally green, for the fake model
+BLUES = {"colour-2.png", "colour-6.png", "colour-10.png", "clip.mp4", "later.mp4"}
+
+
+def line_of(page) -> str:
+    return parse_qs(urlsplit(page.url).query).get("q", [""])[0]
+
+
+def give(page, how: str, path, media_type: str) -> None:
+    """Drop or paste a file, as browsers tell a page of it."""
+    content = base64.b64encode(path.read_bytes()).decode()
+    page.evaluate(
+        """([how, content, name, type]) => {
+            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], name, { type }));
+            if (how === "paste") {
+                dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+                return;
+            }
+            for (const name of ["dragenter", "dragover", "drop"]) {
+                const how = { dataTransfer: data, bubbles: true, cancelable: true };
+                document.body.dispatchEvent(new DragEvent(name, how));
+            }
+        }""",
+        [how, content, path.name, media_type],
+    )
+
+
+def test_words_are_typed_and_the_best_come_first(visitor):
+    page = visitor.page
+    assert page.evaluate("document.activeElement.id") == "words"  # nothing has to be clicked before one types
+    visitor.ask("blue")
+    names = visitor.names()
+    assert names[0] in BLUES
+    assert set(names[:5]) == BLUES
+    first = page.locator(".cell").first
+    said = first.locator(".caption").inner_text().replace("\n", " ")
+    assert said.startswith(f"{names[0]} Strong match · 9")
+    assert "%" in first.inner_text()
+    assert line_of(page) == "blue"
+    assert page.title() == "blue · mmsearch"
+    assert page.locator("#announce").inner_text().strip() == page.locator("#summary h2").inner_text()
+    clip = page.locator(".cell", has_text="clip.mp4")
+    assert clip.locator(".badge").inner_text().startswith("0:03–0:04")
+
+
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_a_picture_is_dropped_or_pasted(visitor, make, tmp_path, how):
+    page = visitor.page
+    give(page, how, make.image(tmp_path / "mine.png", (0, 250, 0)), "image/png")
+    page.wait_for_selector(".cell")
+    assert page.locator(".chip .name").inner_text() == "mine.png"
+    assert visitor.names()[0] in GREENS
+    assert line_of(page).startswith("upload:")
+    assert page.locator("#drop").is_hidden()
+
+
+def test_a_clip_and_a_sound_are_chosen(visitor, make, tmp_path):
+    page = visitor.page
+    page.set_input_files("#files", make.video(tmp_path / "mine.mp4", [(0, 0, 255)] * 2))
+    page.wait_for_selector(".cell")
+    assert visitor.names()[0] in BLUES
+    page.locator(".chip-remove").click()
+    page.wait_for_selector(".is-home")
+    page.set_input_files("#files", make.tones(tmp_path / "mine.wav", ["bird", "bird"]))
+    page.wait_for_selector(".cell")
+    assert visitor.names()[0] == "talk.wav"
+
+
+def test_a_file_that_is_none_is_refused_in_words(visitor, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing")
+    visitor.allowed = ["422"]
+    visitor.page.set_input_files("#files", tmp_path / "mine.png")
+    visitor.page.wait_for_selector(".toast")
+    assert "mine.png" in visitor.page.locator(".toast").inner_text()
+    assert visitor.page.locator(".chip").count() == 0
+
+
+def test_it_is_said_into_the_microphone(visit, site):
+    visitor = visit(site, permissions=["microphone"])
+    page = visitor.open()
+    page.get_by_role("button", name="Record a sound").click()
+    page.wait_for_selector("#recording:has-text('0:03')")
+    page.get_by_role("button", name="Stop, and search by it").click()
+    page.wait_for_selector(".cell")
+    assert page.locator(".chip .name").inner_text().startswith("recording")
+    assert visitor.names()[0] == "talk.wav"
+    page.get_by_role("button", name="Record a sound").click()
+    page.wait_for_selector("#recording:not([hidden])")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#recording", state="hidden")
+    assert page.locator(".chip").count() == 1  # the second was thrown away
+
+
+def test_there_is_no_microphone_button_without_one(visit, site):
+    visitor = visit(site)
+    visitor.page.add_init_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    visitor.open()
+    assert visitor.page.locator("#record").is_hidden()
+
+
+def test_terms_have_signs_and_weights(visitor):
+    page = visitor.page
+    page.fill("#words", "red")
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".cell")
+    visitor.ask("green")
+    assert line_of(page) == "green + red"
+    assert visitor.names()[0] == "half.png"  # nothing else is both
+
+    chip = page.locator(".chip")
+    with page.expect_response("**/api/v1/query"):
+        chip.get_by_role("button", name="Less of red").click()
+    page.wait_for_url("**/?q=green+-+red")
+    assert visitor.names()[0] in GREENS
+    chip.get_by_role("button", name="red, weight -1").click()
+    page.get_by_role("slider", name="How much it counts").press("ArrowRight")
+    visitor.until("location.search.includes('1.5')")
+    assert line_of(page) == "green - 1.5:red"
+    page.keyboard.press("Escape")
+    chip.get_by_text("×1.5").wait_for()
+    chip.get_by_role("button", name="Remove red").click()
+    page.wait_for_url("**/?q=green")
+
+
+def test_terms_by_the_keyboard_alone(visitor):
+    page = visitor.page
+    page.keyboard.type("- red")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("green")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?q=green+-+red")
+    page.keyboard.press("Shift+Tab")  # its remove button
+    page.keyboard.press("Shift+Tab")
+    visitor.asked(lambda: page.keyboard.press("+"))
+    assert line_of(page) == "green - 1.5:red"
+    visitor.asked(lambda: page.keyboard.press("Delete"))
+    assert line_of(page) == "green"
+    assert page.locator(".chip").count() == 0
+    assert page.evaluate("document.activeElement.id") == "words"
+
+
+def test_only_less_of_something_is_an_error_that_helps(visitor):
+    visitor.allowed = ["400"]
+    page = visitor.page
+    page.fill("#words", "red")
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".cell")
+    page.get_by_role("button", name="Less of red").click()
+    page.wait_for_selector(".notice.is-bad")
+    assert page.locator(".cell").count() == 0
+    assert "find" in page.locator("#notice").inner_text()
+    page.locator(".chip-sign").click()
+    page.wait_for_selector(".cell")
+    assert page.locator("#notice").is_hidden()
+
+
+def test_filters(visitor):
+    page = visitor.page
+    visitor.ask("red")
+    everything = len(visitor.names())
+    visitor.asked(lambda: page.get_by_role("button", name="Videos").click())
+    assert set(visitor.names()) == {"clip.mp4", "later.mp4"}
+    assert line_of(page) == "red --kind video"
+
+    page.get_by_role("button", name="Length").click()
+    visitor.asked(lambda: page.get_by_label("At least").fill("0:10") or page.keyboard.press("Tab"))
+    page.keyboard.press("Escape")
+    assert visitor.names() == ["later.mp4"]
+    visitor.asked(lambda: page.get_by_role("button", name="Clear", exact=True).click())
+    assert len(visitor.names()) == everything
+
+    page.get_by_role("button", name="Folder").click()
+    visitor.asked(lambda: page.get_by_label("clips").check())
+    page.keyboard.press("Escape")
+    assert set(visitor.names()) == {"clip.mp4", "later.mp4"}
+    assert page.locator(".pill.is-set").first.inner_text().endswith("clips")
+    visitor.asked(lambda: page.get_by_role("button", name="Clear", exact=True).click())
+
+    page.get_by_role("button", name="Date").click()
+    visitor.asked(lambda: page.get_by_role("button", name="2021").click())
+    assert visitor.names() == ["paris.jpg"]
+    assert line_of(page) == "red --after 2021-01-01 --before 2022-01-01"
+    page.get_by_role("button", name="Date").click()
+    assert page.get_by_label("From", exact=True).input_value() == "2021-01-01"
+    visitor.asked(lambda: page.get_by_label("From", exact=True).fill("2021-07-14"))
+    visitor.asked(lambda: page.get_by_label("To", exact=True).fill("2021-07-14"))
+    assert visitor.names() == ["paris.jpg"]  # the last day counts
+    visitor.allowed = ["400"]
+    visitor.asked(lambda: page.get_by_label("From", exact=True).fill("2021-07-15"))
+    assert page.locator(".notice.is-bad h2").inner_text()
+    page.keyboard.press("Escape")
+    page.locator(".filters").get_by_role("button", name="Clear", exact=True).click()
+    page.wait_for_url("**/?q=red")
+
+    page.get_by_role("button", name="Place").click()
+    visitor.asked(lambda: page.get_by_label("Latitude, longitude").fill("48.85, 2.35") or page.keyboard.press("Tab"))
+    assert visitor.names() == ["paris.jpg"]
+    visitor.asked(lambda: page.get_by_label("Within").select_option("1 km"))
+    assert visitor.names() == []
+    page.keyboard.press("Escape")
+    visitor.asked(lambda: page.get_by_role("button", name="Search without filters").click())
+
+    page.get_by_role("button", name="More").click()
+    visitor.asked(lambda: page.get_by_label("File name").fill("*.jpg") or page.keyboard.press("Tab"))
+    assert visitor.names() == ["paris.jpg"]
+
+
+def test_only_real_matches_and_moments_by_themselves(visitor):
+    page = visitor.page
+    visitor.ask("red")
+    everything = len(visitor.names())
+    page.get_by_role("button", name="More").click()
+    visitor.asked(lambda: page.get_by_label("Only real matches").check())
+    assert 0 < len(visitor.names()) < everything
+    visitor.asked(lambda: page.get_by_label("Only real matches").uncheck())
+    visitor.asked(lambda: page.get_by_label("Each moment by itself").check())
+    assert len(visitor.names()) > everything
+
+
+def test_nothing_matches_well_is_a_state_of_its_own(visitor):
+    page = visitor.page
+    visitor.ask("tree at night")
+    assert page.locator("#notice h2").inner_text() == "Nothing here matches well"
+    assert page.locator("#announce").inner_text().startswith("Nothing here matches well")
+    cells = page.locator(".cell")
+    assert cells.count() > 3  # the nearest are there
+    assert page.locator(".cell.is-weak").count() == cells.count()
+    visitor.ask("red")
+    assert page.locator("#notice").is_hidden()
+    assert "is-weak" not in cells.first.get_attribute("class")
+
+
+def test_back_forward_and_reload(visitor):
+    page = visitor.page
+    visitor.ask("red")
+    first = visitor.names()
+    page.fill("#words", "green")
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_url("**/?q=green")
+    visitor.asked(lambda: page.get_by_role("button", name="Pictures").click())
+    last = visitor.names()
+    address = page.url
+    page.reload()
+    page.wait_for_selector(".cell")
+    assert page.url == address
+    assert visitor.names() == last
+    assert page.input_value("#words") == "green"
+    assert page.get_by_role("button", name="Pictures").get_attribute("aria-pressed") == "true"
+    page.go_back()
+    page.wait_for_url("**/?q=green")
+    visitor.asked(page.go_back)
+    assert line_of(page) == page.input_value("#words") == "red"
+    assert visitor.names() == first
+    page.go_back()
+    page.wait_for_selector(".is-home")
+    assert page.input_value("#words") == ""
+    page.go_forward()
+    page.wait_for_selector(".cell")
+    assert visitor.names() == first
+
+
+def test_an_address_is_shared(visitor, visit, site):
+    other = visit(site)
+    page = other.open("/?q=2%3Agreen+%2B+red+-+blue+--kind+image")
+    page.wait_for_selector(".cell")
+    assert page.input_value("#words") == "red"
+    assert page.locator(".chip .name").all_text_contents() == ["green", "blue"]
+    assert page.locator(".chip.is-less .name").inner_text() == "blue"
+    assert other.names()[0] == "half.png"
+    assert all("picture" in said for said in page.locator(".cell .caption").all_inner_texts())
+
+
+def test_an_address_that_makes_no_sense_can_be_mended(visit, site):
+    other = visit(site)
+    other.allowed = ["400"]
+    page = other.open("/?q=red+--kind+smell")
+    page.wait_for_selector(".notice.is-bad")
+    assert "smell" in page.locator("#notice").inner_text()
+    assert page.input_value("#words") == "red --kind smell"
+    other.ask("red")
+    assert other.names()[0]
+
+
+def test_a_sent_file_survives_a_reload_and_says_when_it_is_gone(visitor, make, tmp_path, site):
+    page = visitor.page
+    page.set_input_files("#files", make.image(tmp_path / "mine.png", (0, 0, 240)))
+    page.wait_for_selector(".cell")
+    before = visitor.names()
+    page.reload()
+    page.wait_for_selector(".cell")
+    assert visitor.names() == before
+    page.wait_for_selector(".chip:has-text('mine.png')")
+    kept = dict(site.service.uploads._kept)
+    site.service.uploads._kept.clear()  # as a new server would know nothing of it
+    try:
+        visitor.allowed = ["404"]
+        page.reload()
+        page.wait_for_selector(".chip.is-lost")
+        assert "no longer kept" in page.locator(".chip").inner_text()
+        assert page.locator(".cell").count() == 0
+        page.get_by_role("button", name="Search without it").click()
+        page.wait_for_selector(".is-home")
+    finally:
+        site.service.uploads._kept.update(kept)
+
+
+def test_a_server_that_is_gone_is_said(visitor):
+    page = visitor.page
+    visitor.ask("red")
+    visitor.allowed = ["ERR_FAILED"]
+    page.route("**/api/v1/query", lambda route: route.abort())
+    page.fill("#words", "green")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".notice.is-bad")
+    assert "cannot be reached" in page.locator("#notice").inner_text()
+    page.unroute("**/api/v1/query")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector(".cell")
+
+
+def test_a_result_dragged_onto_the_box_is_a_term(visitor):
+    page = visitor.page
+    visitor.ask("red")
+    page.locator(".cell", has_text="half.png").drag_to(page.locator("#search"))
+    page.wait_for_selector(".chip:has-text('half.png')")
+    visitor.until("location.search.includes('item')")
