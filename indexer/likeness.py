@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.types import ModelSpec
+
 Looks = NDArray[np.uint8]
 """(n, LOOK_BYTES): one look a row."""
 
@@ -51,6 +53,14 @@ _MOST_GAIN = 5 / 3  # contrast that may be made up for
 _BLOCK = 1024  # looks that are compared with all later ones at a time, at most
 _MANY_PAIRS = 2**20  # with more than this from one block, the next is smaller
 _SUFFIX = 4096  # looks after which the index is made again, without what came before
+
+
+def decoded_side(spec: ModelSpec) -> int:
+    """The shorter side, in pixels, below which pictures are not scaled down: what the model sees, or the look.
+
+    Whoever decodes for a library asks this, so that a file always has the vectors that it was indexed with.
+    """
+    return max(spec.image_side, SIDE)
 
 
 def look_of(pixels: NDArray[np.uint8]) -> bytes | None:

@@ -111,7 +111,7 @@ class _Run:
         self._scanning = True
         self._settled = 0
         settings = DecodeSettings(
-            image_side=max(spec.image_side, likeness.SIDE),
+            image_side=likeness.decoded_side(spec),
             sample_rate=spec.sample_rate,
             count_tokens=encoder.count_tokens,
             max_tokens=spec.max_tokens,

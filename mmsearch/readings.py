@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import MediaError, UsageError
+from indexer.likeness import decoded_side
 from indexer.names import Channel, Modality
 from indexer.types import (
     AudioSample,
@@ -208,7 +209,7 @@ def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
 def _settings(encoder: Encoder, frames_per_second: float) -> DecodeSettings:
     spec = encoder.spec
     return DecodeSettings(
-        image_side=spec.image_side,
+        image_side=decoded_side(spec),
         sample_rate=spec.sample_rate,
         count_tokens=encoder.count_tokens,
         max_tokens=spec.max_tokens,

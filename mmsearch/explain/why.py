@@ -221,7 +221,7 @@ def _maps(
             own = place[1] if place is not None and place[0] == number else _best_row(of, at)
             by_row.setdefault(own, []).append(at)
     maps: list[PictureMap] = []
-    side = max(ready.spec.image_side, likeness.SIDE)  # as an indexing run decodes it
+    side = likeness.decoded_side(ready.spec)
     try:
         for row, terms in by_row.items():
             start, _ = _span(of.segments, row)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from indexer.errors import MediaTooLargeError
+from indexer.likeness import decoded_side
 from indexer.media import SUFFIXES, open_media, sniff
 from indexer.types import AudioSample, DecodeSettings, Encoder, ImageSample, MediaInfo, Sample, TextSample
 from mmsearch.readings import FRAMES, LISTENED_SECONDS
@@ -166,7 +167,7 @@ class Uploads:
         if info.duration_seconds and info.duration_seconds > FRAMES:
             rate = FRAMES / info.duration_seconds
         settings = DecodeSettings(
-            image_side=spec.image_side,
+            image_side=decoded_side(spec),
             sample_rate=spec.sample_rate,
             count_tokens=encoder.count_tokens,
             max_tokens=spec.max_tokens,

@@ -19,6 +19,7 @@ import numpy as np
 from indexer.errors import CancelledError, MmsearchError
 from indexer.found import segments_of, segments_with
 from indexer.library import Library
+from indexer.likeness import decoded_side
 from indexer.names import Channel, Modality
 from indexer.types import Encoder, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders.names import short_name
@@ -263,7 +264,7 @@ class _Reader:
         from indexer.types import DecodeSettings
 
         settings = DecodeSettings(
-            self._encoder.spec.image_side, None, self._encoder.count_tokens, self._encoder.spec.max_tokens
+            decoded_side(self._encoder.spec), None, self._encoder.count_tokens, self._encoder.spec.max_tokens
         )
         with open_media(Path(side.value), settings) as media:
             pixels = next(sample.pixels for sample in media.samples if isinstance(sample, ImageSample))
