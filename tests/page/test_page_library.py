@@ -93,6 +93,22 @@ def test_a_folder_is_added_where_that_is_allowed(visit, serve, tmp_path, make):
         page.goto("about:blank")
 
 
+def test_the_page_behind_a_token(visit, serve, engine):
+    site = serve(engine, token="a-token-of-some-length")
+    visitor = visit(site)
+    visitor.allowed = ["401"]
+    visitor.page.goto(site.url)
+    assert "no_token" in visitor.page.content()
+    page = visitor.open("/?token=a-token-of-some-length")
+    assert "token" not in page.url
+    visitor.ask("red")
+    visitor.until("document.querySelector('.thumb img.is-there')")
+    page.goto(f"{site.url}/?view=library")
+    page.wait_for_selector("#library .roots")
+    with page.expect_response("**/api/v1/index/events"):
+        page.reload()
+
+
 def test_no_folder_is_asked_for_where_it_is_not_allowed(visit, serve, tmp_path):
     with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
         visitor = visit(serve(engine))
