@@ -104,6 +104,12 @@ def split_of(author: str) -> Split:
     return "test" if at < 64 else "development" if at < 96 else "train"
 
 
+def is_held_out(path: Path) -> bool:
+    """Whether a PNG of openclipart is by an author that nothing is learned from."""
+    relative = path.relative_to(ROOT / "png")
+    return split_of(_metadata((ROOT / "svg" / relative).with_suffix(".svg"))[1]) == "test"
+
+
 def _openclipart() -> Iterator[Captioned]:
     if not (ROOT / "png").is_dir() or not (ROOT / "svg").is_dir():
         sys.exit(f"{ROOT}/png and {ROOT}/svg are needed: apt-get install openclipart-png openclipart-svg")
