@@ -1,14 +1,14 @@
 """How often words find the picture that they are the title of, on openclipart.
 
-Text to image: each title of a picture (benchmarks/_openclipart.py tells how they are chosen) by an author that
-the head of `mini` learned nothing from (benchmarks/_captioned.py) is a query, and exactly one picture, its own,
-counts as right. The gallery is the pictures of the
-same authors. Recall@k is the share of queries whose picture is among the first k by cosine similarity; the
-interval holds 95 % of 10,000 bootstrap samples of queries (percentile method, Efron and Tibshirani 1993).
+Text to image: each title of a picture (benchmarks/_openclipart.py tells how they are chosen) by an author that the head
+of `mini` learned nothing from (benchmarks/_captioned.py) is a query, and exactly one picture, its own, counts as right.
+The gallery is the pictures of the same authors. Recall@k is the share of queries whose picture is among the first k by
+cosine similarity; the interval holds 95 % of 10,000 bootstrap samples of queries (percentile method, Efron and
+Tibshirani 1993).
 
-Beside the model: its version 1, which has no head; `top-1 label`, the text vector of the likeliest of the 1000 class labels, and `random`,
-which is known without trying: k/n. Titles are of drawings that the image network never saw in training,
-of which many show no ImageNet class at all, so the numbers are a floor for photographs.
+Beside the model: its version 1, which has no head; `top-1 label`, the text vector of the likeliest of the 1000 class
+labels, and `random`, which is known without trying: k/n. Titles are of drawings that the image network never saw in
+training, of which many show no ImageNet class at all, so the numbers are a floor for photographs.
 
     python benchmarks/recall_openclipart.py [--limit N]
 """
