@@ -100,7 +100,7 @@ class Items:
 
 @cache
 def encoder() -> Encoder:
-    """The model `mini` in its first version, loaded once: the second one's head was trained on some of these drawings."""
+    """The model `mini` in its first version: the second one's head was trained on some of these drawings."""
     return MiniEncoder(version=1)
 
 
