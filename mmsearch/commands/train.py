@@ -37,7 +37,10 @@ def train(
     ] = None,
     library: LibraryOption = None,
     from_library: Annotated[
-        bool, typer.Option("--from-library", help="Take the pairs that the library has: speech and frames, captions.")
+        bool,
+        typer.Option(
+            "--from-library", help="Take the pairs that the library has: speech and frames, captions, thumbs."
+        ),
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the vectors before the last adapter.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure only; apply nothing.")] = False,

@@ -1,8 +1,9 @@
-"""Pairs that a library has for nothing: what is said while something is shown, and what pictures are called.
+"""Pairs that a library has for nothing: what is said while something is shown, what pictures are called, and thumbs.
 
 - A line of speech, and the frames that are shown meanwhile.
 - A picture (or a video, or a sound) and the captions in the text or JSON file beside it, or else its title.
 - A sound and what is seen meanwhile, in a model whose pictures and sounds share a space.
+- What people called a good result, and what they had asked for (`mmsearch.training.judged`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from indexer.library import Library
 from indexer.lookup import full_path
 from indexer.names import Channel
 from indexer.schema import PRESENT, Content, File, Root
+from mmsearch.training.judged import judged_pairs
 from mmsearch.training.pairs import Found, Pair, Side, captions_beside
 
 _AT_ONCE = 20  # contents whose segments are in memory
@@ -28,7 +30,7 @@ _PER_FILE = 200  # pairs, so that one long film is not all there is to learn fro
 
 
 def library_pairs(library: Library) -> Found:
-    """All pairs that the library has, those of each file together."""
+    """All pairs that the library has, but for those that a thumb down calls wrong."""
     found = Found()
     generation = library.store.generation()
     if generation is None:
@@ -42,6 +44,11 @@ def library_pairs(library: Library) -> Found:
     for seen, heard in channels:
         if spec.tower_of(seen) is not None and spec.tower_of(heard) is not None:
             found.pairs += _of_one_moment(library, generation_id, (seen, heard), paths)
+    judged = judged_pairs(library, paths)
+    found.pairs = [pair for pair in found.pairs if not judged.refuses(pair)]
+    known = {frozenset((pair.one.key, pair.other.key)) for pair in found.pairs}
+    found.pairs += [pair for pair in judged.pairs if frozenset((pair.one.key, pair.other.key)) not in known]
+    found.skipped += judged.skipped
     return found
 
 
