@@ -28,6 +28,7 @@ def test_what_there_is_and_what_failed(visit, serve, engine, tmp_path):
     page = visitor.open()
     page.get_by_role("link", name="Library").click()
     library = page.locator("#library")
+    page.wait_for_selector("#library .troubles li")
     assert page.url.endswith("?view=library")
     assert "Pictures\n4" in library.locator(".numbers").inner_text()
     assert "Model: fake" in library.inner_text()
