@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
@@ -30,13 +31,13 @@ def test_what_there_is_and_what_failed(visit, serve, engine, tmp_path):
     library = page.locator("#library")
     page.wait_for_selector("#library .troubles li")
     assert page.url.endswith("?view=library")
-    assert "Pictures\n4" in library.locator(".numbers").inner_text()
-    assert "Model: fake" in library.inner_text()
+    expect(library.locator(".numbers")).to_contain_text("Pictures\n4", use_inner_text=True)
+    expect(library).to_contain_text("Model: fake", use_inner_text=True)
     root = library.locator(".roots li")
-    assert root.locator("strong").inner_text() == str(tmp_path / "media")
+    expect(root.locator("strong")).to_have_text(str(tmp_path / "media"), use_inner_text=True)
     trouble = library.locator(".troubles li")
-    assert trouble.locator("strong").inner_text() == str(tmp_path / "media" / "broken.png")
-    assert "cannot be decoded" in trouble.locator("p").inner_text()
+    expect(trouble.locator("strong")).to_have_text(str(tmp_path / "media" / "broken.png"), use_inner_text=True)
+    expect(trouble.locator("p")).to_contain_text("cannot be decoded", use_inner_text=True)
     page.reload()
     page.wait_for_selector("#library .roots")
     page.go_back()
@@ -64,7 +65,7 @@ def test_an_indexing_run_is_seen_as_it_goes(visit, serve, engine, tmp_path, make
     page.get_by_role("button", name="Update all").click()
     page.wait_for_selector("#library h3:has-text('Up to date')")
     assert page.evaluate("window.seen.size") > 1  # it was seen to go on
-    assert "60 new" in page.locator("#library .panel").inner_text()
+    expect(page.locator("#library .panel")).to_contain_text("60 new", use_inner_text=True)
     page.wait_for_selector("#library .numbers:has-text('64')")
     page.fill("#words", "green")
     visitor.asked(lambda: page.keyboard.press("Enter"))
@@ -87,7 +88,7 @@ def test_a_folder_is_added_where_that_is_allowed(visit, serve, tmp_path, make):
     with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
         visitor = visit(serve(engine, allow_index=True))
         page = visitor.open()
-        assert "empty" in page.locator("#welcome").inner_text()
+        expect(page.locator("#welcome")).to_contain_text("empty", use_inner_text=True)
         page.get_by_role("link", name="See the library").click()
         page.get_by_label("A new folder").fill(str(tmp_path / "media"))
         page.get_by_role("button", name="Add the folder").click()
@@ -120,7 +121,7 @@ def test_no_folder_is_asked_for_where_it_is_not_allowed(visit, serve, tmp_path):
         visitor = visit(serve(engine))
         page = visitor.open("/?view=library")
         assert page.get_by_label("A new folder").count() == 0
-        assert "mmsearch index FOLDER" in page.locator("#library").inner_text()
+        expect(page.locator("#library")).to_contain_text("mmsearch index FOLDER", use_inner_text=True)
         page.goto("about:blank")
 
 
@@ -128,6 +129,6 @@ def test_a_folder_that_is_not_there_is_said(visit, serve, engine, tmp_path):
     (tmp_path / "media").rename(tmp_path / "elsewhere")
     visitor = visit(serve(engine))
     page = visitor.open("/?view=library")
-    assert "not there now" in page.locator("#library .roots").inner_text()
+    expect(page.locator("#library .roots")).to_contain_text("not there now", use_inner_text=True)
     page.get_by_role("button", name="Update all").click()
     page.wait_for_selector("#library .panel:has-text('can be reached')")

@@ -6,6 +6,7 @@ import base64
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 GREENS = {"colour-1.png", "colour-5.png", "colour-9.png", "clip.mp4"}  # equally green, for the fake model
 BLUES = {"colour-2.png", "colour-6.png", "colour-10.png", "clip.mp4", "later.mp4"}
@@ -46,7 +47,7 @@ def test_words_are_typed_and_the_best_come_first(visitor):
     first = page.locator(".cell").first
     said = first.locator(".caption").inner_text().replace("\n", " ")
     assert said.startswith(f"{names[0]} Strong match · 9")
-    assert "%" in first.inner_text()
+    expect(first).to_contain_text("%", use_inner_text=True)
     assert line_of(page) == "blue"
     assert page.title() == "blue · mmsearch"
     assert page.locator("#announce").inner_text().strip() == page.locator("#summary h2").inner_text()
@@ -59,7 +60,7 @@ def test_a_picture_is_dropped_or_pasted(visitor, make, tmp_path, how):
     page = visitor.page
     give(page, how, make.image(tmp_path / "mine.png", (0, 250, 0)), "image/png")
     page.wait_for_selector(".cell")
-    assert page.locator(".chip .name").inner_text() == "mine.png"
+    expect(page.locator(".chip .name")).to_have_text("mine.png", use_inner_text=True)
     assert visitor.names()[0] in GREENS
     assert line_of(page).startswith("upload:")
     assert page.locator("#drop").is_hidden()
@@ -82,7 +83,7 @@ def test_a_file_that_is_none_is_refused_in_words(visitor, tmp_path):
     visitor.allowed = ["422"]
     visitor.page.set_input_files("#files", tmp_path / "mine.png")
     visitor.page.wait_for_selector(".toast")
-    assert "mine.png" in visitor.page.locator(".toast").inner_text()
+    expect(visitor.page.locator(".toast")).to_contain_text("mine.png", use_inner_text=True)
     assert visitor.page.locator(".chip").count() == 0
 
 
@@ -159,7 +160,7 @@ def test_only_less_of_something_is_an_error_that_helps(visitor):
     page.get_by_role("button", name="Less of red").click()
     page.wait_for_selector(".notice.is-bad")
     assert page.locator(".cell").count() == 0
-    assert "find" in page.locator("#notice").inner_text()
+    expect(page.locator("#notice")).to_contain_text("find", use_inner_text=True)
     page.locator(".chip-sign").click()
     page.wait_for_selector(".cell")
     assert page.locator("#notice").is_hidden()
@@ -231,7 +232,7 @@ def test_only_real_matches_and_moments_by_themselves(visitor):
 def test_nothing_matches_well_is_a_state_of_its_own(visitor):
     page = visitor.page
     visitor.ask("tree at night")
-    assert page.locator("#notice h2").inner_text() == "Nothing here matches well"
+    expect(page.locator("#notice h2")).to_have_text("Nothing here matches well", use_inner_text=True)
     assert page.locator("#announce").inner_text().startswith("Nothing here matches well")
     cells = page.locator(".cell")
     assert cells.count() > 3  # the nearest are there
@@ -276,7 +277,7 @@ def test_an_address_is_shared(visitor, visit, site):
     page.wait_for_selector(".cell")
     assert page.input_value("#words") == "red"
     assert page.locator(".chip .name").all_text_contents() == ["green", "blue"]
-    assert page.locator(".chip.is-less .name").inner_text() == "blue"
+    expect(page.locator(".chip.is-less .name")).to_have_text("blue", use_inner_text=True)
     assert other.names()[0] == "half.png"
     assert all("picture" in said for said in page.locator(".cell .caption").all_inner_texts())
 
@@ -286,7 +287,7 @@ def test_an_address_that_makes_no_sense_can_be_mended(visit, site):
     other.allowed = ["400"]
     page = other.open("/?q=red+--kind+smell")
     page.wait_for_selector(".notice.is-bad")
-    assert "smell" in page.locator("#notice").inner_text()
+    expect(page.locator("#notice")).to_contain_text("smell", use_inner_text=True)
     assert page.input_value("#words") == "red --kind smell"
     other.ask("red")
     assert other.names()[0]
@@ -307,7 +308,7 @@ def test_a_sent_file_survives_a_reload_and_says_when_it_is_gone(visitor, make, t
         visitor.allowed = ["404"]
         page.reload()
         page.wait_for_selector(".chip.is-lost")
-        assert "no longer kept" in page.locator(".chip").inner_text()
+        expect(page.locator(".chip")).to_contain_text("no longer kept", use_inner_text=True)
         assert page.locator(".cell").count() == 0
         page.get_by_role("button", name="Search without it").click()
         page.wait_for_selector(".is-home")
@@ -323,7 +324,7 @@ def test_a_server_that_is_gone_is_said(visitor):
     page.fill("#words", "green")
     page.keyboard.press("Enter")
     page.wait_for_selector(".notice.is-bad")
-    assert "cannot be reached" in page.locator("#notice").inner_text()
+    expect(page.locator("#notice")).to_contain_text("cannot be reached", use_inner_text=True)
     page.unroute("**/api/v1/query")
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector(".cell")

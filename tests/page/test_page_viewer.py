@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from indexer.feedback import all_feedback
 from mmsearch import Engine
@@ -98,7 +99,7 @@ def test_a_text_is_at_its_line(visitor):
     assert "fire fire fire" in " ".join(lit.all_text_contents())
     assert lit.count() < page.locator("#viewer .pages .line").count()
     assert lit.first.get_attribute("aria-current") == "true"
-    assert "fire" in page.locator("#viewer mark").first.inner_text()
+    expect(page.locator("#viewer mark").first).to_contain_text("fire", use_inner_text=True)
 
 
 def test_hover_plays_the_moment_muted(visitor):
@@ -176,7 +177,7 @@ def test_more_like_this(visitor):
     names = visitor.names()
     assert "colour-1.png" not in names  # it is not like itself only
     assert set(names[:3]) == {"colour-5.png", "colour-9.png", "clip.mp4"}
-    assert page.locator(".chip .name").inner_text() == "colour-1.png"
+    expect(page.locator(".chip .name")).to_have_text("colour-1.png", use_inner_text=True)
     assert page.locator("#viewer").is_hidden()
     address = page.url
     page.reload()
@@ -191,13 +192,13 @@ def test_more_like_this(visitor):
 def test_an_item_is_added_to_the_search_and_taken_off(visitor):
     page = opened(visitor, "green", "colour-2.png")
     visitor.asked(lambda: page.get_by_role("button", name="Less like this").click())
-    assert page.locator(".chip.is-less .name").inner_text() == "colour-2.png"
+    expect(page.locator(".chip.is-less .name")).to_have_text("colour-2.png", use_inner_text=True)
     assert "- item:" in page.evaluate("new URLSearchParams(location.search).get('q')")
 
 
 def test_near_here(visitor):
     page = opened(visitor, "red", "paris.jpg")
-    assert "Jul 14, 2021" in page.locator("#viewer .facts").inner_text()
+    expect(page.locator("#viewer .facts")).to_contain_text("Jul 14, 2021", use_inner_text=True)
     visitor.asked(lambda: page.get_by_role("button", name="Near here").click())
     assert visitor.names() == ["paris.jpg"]
 
@@ -211,7 +212,7 @@ def test_the_next_one_back_and_reload(visitor):
     name = page.locator("#viewer h2").inner_text()
     page.reload()
     page.wait_for_selector("#viewer[open] .side-actions")
-    assert page.locator("#viewer h2").inner_text() == name
+    expect(page.locator("#viewer h2")).to_have_text(name, use_inner_text=True)
     page.keyboard.press("Escape")
     page.wait_for_selector("#viewer", state="hidden")
     assert "item=" not in page.url
@@ -262,6 +263,6 @@ def test_names_from_files_are_never_markup(visit, serve, tmp_path: Path, make):
         assert visitor.names() == [name]
         page.locator(".cell").click()
         page.wait_for_selector("#viewer[open] .side-actions")
-        assert page.locator("#viewer h2").inner_text() == name
+        expect(page.locator("#viewer h2")).to_have_text(name, use_inner_text=True)
         assert page.locator("img[src=x]").count() == 0
         page.goto("about:blank")
