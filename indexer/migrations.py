@@ -148,15 +148,25 @@ def version_of(connection: Connection) -> int:
     return int(connection.execute(text("PRAGMA user_version")).scalar_one())
 
 
+def _tables(connection: Connection) -> list[str]:
+    """The names of all tables."""
+    return list(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")).scalars())
+
+
 def migrate(engine: Engine) -> None:
     """Bring a database to the newest version.
 
     Raises:
         LibraryVersionError: a newer mmsearch made it.
-        LibraryError: this Python's SQLite is too old.
+        LibraryError: it is somebody else's, or this Python's SQLite is too old.
     """
     with engine.connect() as connection:
         found = version_of(connection)
+        if not found and (foreign := _tables(connection)):
+            raise LibraryError(
+                f"this database is no library of mmsearch: it holds {', '.join(foreign[:3])}, and not our tables; "
+                "choose another place with --library"
+            )
     if found == len(STEPS):
         return
     if found > len(STEPS):

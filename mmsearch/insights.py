@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
@@ -63,11 +64,12 @@ class Insights:
         from mmsearch.explain.why import explain_content
 
         asked = Query.of_text(query) if isinstance(query, str) else query
-        path = file if isinstance(file, str | os.PathLike) else file.path
+        path = os.fspath(file if isinstance(file, str | os.PathLike) else file.path)
         ready = self._prepared(asked)
-        return explain_content(
-            self._library, ready, self._content_of(os.fspath(path)), self.encoder, self._encoding, method=method
+        found = explain_content(
+            self._library, ready, self._content_of(path), self.encoder, self._encoding, method=method
         )
+        return replace(found, path=os.path.abspath(path))  # of several copies, the one that was meant
 
     def tags(
         self,

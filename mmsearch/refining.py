@@ -96,7 +96,19 @@ def read_changes(text: str) -> tuple[Change, ...]:
     return changes
 
 
+_HALF = re.compile(
+    r"(?:not|no|without|except|less|only|more|like|unlike|and|also|with|undo|back|(?:more|less|not)\s+like"
+    r"|only\s+(?:from|in|of)(?:\s+\d+)?|(?:new|search|find)\s*:|[-+])",
+    re.IGNORECASE,
+)
+"""A change that was begun, and says no more."""
+
+
 def _change(part: str) -> Change:
+    if _HALF.fullmatch(part.strip()) and not re.fullmatch(_RULES[0][0], part.strip(), re.IGNORECASE):
+        year = re.fullmatch(r"only\s+(?:from|in|of)\s+(?:19|20)\d\d", part.strip(), re.IGNORECASE)
+        if year is None:
+            raise UsageError(f"{part!r} does not say what; try: more like 3, not 2, + words, - words, only from 2023")
     for pattern, made in _RULES:
         found = re.fullmatch(pattern, part.strip(), re.IGNORECASE)
         if found is not None:

@@ -114,6 +114,8 @@ class Session:
             self._k = said.k
             return self._ask(str(said), said, (), ())
         if not self._steps:
+            if any(change.does not in ("add", "new") for change in read_changes(said)):
+                raise UsageError(f"there is no query yet that {said!r} could change; say what to look for first")
             fresh = said.partition(":")[2] if said.lower().startswith(("new:", "search:", "find:")) else said
             return self._ask(said, Query.parse(fresh), (), ())
         changes = read_changes(said)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -20,6 +21,10 @@ from fake_hub import FakeHub
 
 if TYPE_CHECKING:
     from mmsearch import Engine
+
+# How long an example takes says more about what else the machine does.
+hypothesis.settings.register_profile("mmsearch", deadline=None)
+hypothesis.settings.load_profile("mmsearch")
 
 # A shell's job in the background ignores Ctrl-C, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -183,9 +183,7 @@ def evaluate(
     if baseline is not None:
         asked = _like(baseline, asked, quiet=quiet or as_json)
     _check(asked)
-    for file in (trec_run, trec_qrels):
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"there is no folder {file.parent} to put {file.name} in")
+    _check_outputs(report, trec_run, trec_qrels)
     made = _evaluated(asked, cache_dir, keep=not no_cache, quiet=quiet)
     checked = None if baseline is None else _gated(baseline, made, asked, largest_fall)
     _write(made, report, trec_run, trec_qrels, quiet=quiet)
@@ -358,6 +356,25 @@ def _write(made: Report, folder: Path | None, run_file: Path | None, qrels_file:
         page = write_report(made, folder)
         if not quiet:
             print(f"Report: {page}", file=sys.stderr)
+
+
+def _check_outputs(folder: Path | None, trec_run: Path | None, trec_qrels: Path | None) -> None:
+    """Refuse places that hold what somebody else made, before anything is computed for them.
+
+    Raises:
+        UsageError: there is such a file or folder, or no folder for a file.
+    """
+    from mmsearch.evaluation.trec import is_qrels, is_run
+
+    for file, is_ours in ((trec_run, is_run), (trec_qrels, is_qrels)):
+        if file is None:
+            continue
+        if not file.parent.is_dir():
+            raise UsageError(f"there is no folder {file.parent} to put {file.name} in")
+        if file.exists() and not is_ours(file):
+            raise UsageError(f"{file} is there already, and is no such TREC file; remove it or take another name")
+    if folder is not None and folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+        raise UsageError(f"{folder} holds other files, and no report; name a new or empty folder")
 
 
 def _beside(file: Path, name: str) -> Path:

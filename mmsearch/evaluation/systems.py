@@ -23,6 +23,7 @@ from mmsearch.evaluation.by_model import Source, indexed
 from mmsearch.evaluation.cache import CachedEncoder, VectorCache, evaluation_directory
 from mmsearch.evaluation.cases import EvaluationSet, GalleryItem, Skipped
 from mmsearch.evaluation.datasets.folder import Folder, canonical, kind_of
+from mmsearch.evaluation.ids import Id
 from mmsearch.evaluation.options import EvaluationOptions, Watch
 from mmsearch.evaluation.shelf import holdings
 from mmsearch.places import default_library, expanded
@@ -115,7 +116,13 @@ def source_of(case: EvaluationSet, system: System, options: EvaluationOptions, w
     """
     if system.library is not None:
         gallery = case.gallery or None
-        return Source(system.library, gallery, tuple(_not_held(case, system.library)))
+        missing = tuple(_not_held(case, system.library))
+        if missing and len(missing) == len(_wanted(case)):
+            raise UsageError(
+                f"the library at {system.library} holds none of the {len(missing)} files that should be found, such as "
+                f"{missing[0].what}; index them first, or name their library with --library"
+            )
+        return Source(system.library, gallery, missing)
     found = indexed(case, system.encoder, options, watch)
     if engine:
         watch.tell("Calibrating", 0)
@@ -195,7 +202,11 @@ def _not_held(case: EvaluationSet, path: Path) -> Iterator[Skipped]:
         there = {file.path for file in holdings(library)}
     finally:
         library.close()
-    wanted = {item: None for query in case.queries for item, grade in query.relevant.items() if grade > 0}
-    for item in wanted:
+    for item in _wanted(case):
         if item not in there:
-            yield Skipped(item, f"the library at {path} does not hold it")
+            yield Skipped(str(item), f"the library at {path} does not hold it")
+
+
+def _wanted(case: EvaluationSet) -> list[Id]:
+    """What should be found, each once."""
+    return list(dict.fromkeys(item for query in case.queries for item, grade in query.relevant.items() if grade > 0))

@@ -38,6 +38,26 @@ def write_run(run: Run, path: str | os.PathLike[str]) -> None:
             )
 
 
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a run does, or is empty."""
+    return _begins(path, len(_RUN))
+
+
+def is_qrels(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as judgements do, or is empty."""
+    return _begins(path, len(_QRELS))
+
+
+def _begins(path: str | os.PathLike[str], columns: int) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = file.readline(10_000)
+    except (OSError, UnicodeDecodeError):
+        return False
+    cells = line.split()
+    return not cells or (len(cells) == columns and cells[1] in ("Q0", "0"))
+
+
 def read_run(path: str | os.PathLike[str], name: str | None = None) -> Run:
     """Read a run from a TREC file. The order of its lines and its ranks do not matter: scores decide.
 

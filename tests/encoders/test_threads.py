@@ -8,7 +8,9 @@ from mmsearch.encoders.threads import one_blas_thread
 
 
 def blas_threads() -> set[int]:
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    """Of what NumPy uses. A BLAS that counts by OpenMP, as FAISS may bring along, has a number for each thread."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {pool["num_threads"] for pool in pools if pool.get("threading_layer") != "openmp"}
 
 
 np.zeros((2, 2)) @ np.zeros((2, 2))  # BLAS is there

@@ -287,6 +287,36 @@ def test_what_cannot_be_done_as_given(run, media, args, says):
     assert "Traceback" not in err
 
 
+def test_what_somebody_else_wrote_is_not_overwritten(run, media, tmp_path):
+    """The judgements themselves, a picture, a folder with a page; but an older file of the same kind is."""
+    judgements = (tmp_path / "qrels.jsonl").read_bytes()
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine", encoding="utf-8")
+    common = ("eval", "qrels.jsonl", "--gallery", "media", "--model", "fake", "-q")
+    for option, place, says in (
+        ("--trec-qrels", "qrels.jsonl", "no such TREC file"),
+        ("--trec-run", "photo.png", "no such TREC file"),
+        ("--report", "site", "holds other files"),
+    ):
+        code, out, err = run(*common, option, place)
+        assert (code, out) == (2, "")
+        assert says in err
+    assert (tmp_path / "qrels.jsonl").read_bytes() == judgements
+    assert (tmp_path / "photo.png").stat().st_size == 10
+    assert (tmp_path / "site" / "index.html").read_text(encoding="utf-8") == "mine"
+    for _ in range(2):
+        assert run(*common, "--trec-qrels", "q.txt", "--trec-run", "r.txt", "--report", "report")[0] == 0
+
+
+def test_a_library_that_holds_none_of_the_judged_files_is_an_error(run, media, tmp_path, make):
+    make.image(tmp_path / "elsewhere" / "other.png", (0, 0, 255))
+    assert run("index", "elsewhere", "--library", "lib")[0] == 0
+    code, out, err = run("eval", "qrels.jsonl", "--library", "lib")
+    assert (code, out) == (2, "")
+    assert "holds none of the" in err
+
+
 def test_lines_that_cannot_be_used_are_named(run, media, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "a"}\nnonsense\n', encoding="utf-8")
     code, _, err = run("eval", "bad.jsonl")

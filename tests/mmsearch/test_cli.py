@@ -34,6 +34,32 @@ def run(monkeypatch, capsysbinary):
     return run
 
 
+def test_a_closed_standard_output_is_no_bug(run, media, monkeypatch):
+    assert run("index", media)[0] == 0
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "argv", ["mmsearch", "query", "red"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code in (0, None)
+    sys.stdout.close()
+
+
+def test_somebody_elses_database_is_left_alone(run, media, tmp_path):
+    import sqlite3
+
+    (tmp_path / "theirs").mkdir()
+    with sqlite3.connect(tmp_path / "theirs" / "library.sqlite") as theirs:
+        theirs.execute("CREATE TABLE photos (x)")
+    theirs.close()
+    for command in (("index", media), ("query", "red")):
+        code, _, err = run(*command, "--library", tmp_path / "theirs")
+        assert code == 3
+        assert "is no library of mmsearch: it holds photos" in err
+    with sqlite3.connect(tmp_path / "theirs" / "library.sqlite") as theirs:
+        assert theirs.execute("SELECT name FROM sqlite_master").fetchall() == [("photos",)]
+    theirs.close()
+
+
 @pytest.fixture
 def media(tmp_path, make, monkeypatch):
     folder = tmp_path / "media"

@@ -54,7 +54,10 @@ def test_what_is_said_is_understood(said, changes):
     assert list(read_changes(said)) == changes
 
 
-@pytest.mark.parametrize("said", ["", "   ", "more like 0"])
+@pytest.mark.parametrize(
+    "said",
+    ["", "   ", "more like 0", "not", "more like", "less like", "only from 3000", "only in", "new:", "+", "- ", "with"],
+)
 def test_what_says_nothing_is_refused(said):
     with pytest.raises(UsageError):
         read_changes(said)
@@ -108,6 +111,12 @@ def names(answer):
 
 def place(answer, name):
     return names(answer).index(name) + 1
+
+
+@pytest.mark.parametrize("said", ["more like 1", "not 2", "only videos", "undo", "only from 2023"])
+def test_what_changes_a_query_needs_one(engine, said):
+    with pytest.raises(UsageError, match="no query yet"):
+        engine.session().next(said)
 
 
 def test_more_like_one_moves_towards_it(engine):
