@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -217,6 +218,20 @@ class Visitor:
             assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
             self.page.wait_for_timeout(30)
         return found
+
+    def boxes(self, *selectors: str) -> list[dict[str, float]]:
+        """Where things are, all at one time, once they are there and stay where they are."""
+        places = """((selectors) => selectors.map((selector) => {
+            const box = document.querySelector(selector)?.getBoundingClientRect();
+            return box && box.width ? { x: box.x, y: box.y, width: box.width, height: box.height } : null;
+        }))"""
+        expression, before = f"{places}({json.dumps(selectors)})", None
+        end = time.monotonic() + 30
+        while before is None or None in before or before != self.page.evaluate(expression):
+            assert time.monotonic() < end, f"not there, or not at rest: {selectors}"
+            before = self.page.evaluate(expression)
+            self.page.wait_for_timeout(60)
+        return before
 
     def names(self) -> list[str]:
         """The names of the results that are there."""

@@ -38,16 +38,9 @@ def test_a_video_plays_at_its_second(visitor):
     visitor.until(f"!{VIDEO}.seeking && {VIDEO}.readyState >= 2")
     red, green, blue = page.evaluate(SEEN % "#viewer")
     assert blue > 200 > 60 > max(red, green)  # the second that is blue, as was asked
-    visitor.until("document.querySelector('#viewer .mark.is-best')?.getBoundingClientRect().width > 0")
-    begins, lasts = page.evaluate(
-        """() => {
-            const [mark, track] = ['.mark.is-best', '.track'].map(
-                (name) => document.querySelector(`#viewer ${name}`).getBoundingClientRect());
-            return [(mark.x - track.x) / track.width, mark.width / track.width];
-        }"""
-    )
-    assert begins == pytest.approx(3 / 5, abs=0.03)
-    assert lasts == pytest.approx(1 / 5, abs=0.03)
+    box, track = visitor.boxes("#viewer .mark.is-best", "#viewer .track")
+    assert (box["x"] - track["x"]) / track["width"] == pytest.approx(3 / 5, abs=0.03)
+    assert box["width"] / track["width"] == pytest.approx(1 / 5, abs=0.03)
     assert page.locator("#viewer .moment[aria-pressed=true]").inner_text().startswith("0:03")
 
 
@@ -72,7 +65,7 @@ def test_the_timeline_is_a_slider(visitor):
     page.keyboard.press("ArrowRight")
     visitor.until(f"{VIDEO}.currentTime === 5 && !{VIDEO}.seeking")
     assert slider.get_attribute("aria-valuetext") == "0:05 of 0:13"
-    box = page.locator("#viewer .track").bounding_box()
+    (box,) = visitor.boxes("#viewer .track")
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 40)
     visitor.until(f"Math.abs({VIDEO}.currentTime - 6.5) < 0.3")
     assert "clip.mp4" not in page.locator("#viewer h2").inner_text()  # arrows of the slider do not turn the page
@@ -83,7 +76,7 @@ def test_a_sound_has_its_waveform_and_its_line(visitor):
     sound = "document.querySelector('#viewer audio')"
     visitor.until(f"{sound}.currentTime > 4.9")
     page.keyboard.press("k")
-    mark, track = page.locator("#viewer .mark.is-best").bounding_box(), page.locator("#viewer .track").bounding_box()
+    mark, track = visitor.boxes("#viewer .mark.is-best", "#viewer .track")
     assert (mark["x"] - track["x"]) / track["width"] == pytest.approx(5 / 6, abs=0.04)
     assert page.locator("#viewer .line.is-lit").inner_text().split() == ["0:05", "rain"]
     painted = """() => {
@@ -248,7 +241,7 @@ def test_why(visitor):
     page.wait_for_selector("#viewer .why")
     assert page.locator("#viewer .why-term").count() >= 1
     if page.locator("#viewer canvas.heat").count():
-        box, picture = page.locator("canvas.heat").bounding_box(), page.locator("#viewer .picture").bounding_box()
+        box, picture = visitor.boxes("canvas.heat", "#viewer .picture")
         assert box == pytest.approx(picture, abs=1)
     page.get_by_role("button", name="Why", exact=True).click()
     assert page.locator("#viewer .why").is_hidden()
