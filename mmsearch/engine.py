@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -410,10 +411,11 @@ class Engine(Insights):
         """Put a query to the library; `hidden` leaves the files out that it asks with. `given`: see `_prepared`."""
         ready = self._prepared(query, given)
         own = frozenset(content for content in ready.held if content) if hidden else frozenset()
-        words = find_literally(self._library.store, ready.generation_id, query, ready.wanted)
-        with one_blas_thread():  # products of a few hundred rows: beside other programs, a second thread only waits
+        # Words are looked for in a thread of their own, while vectors are: SQLite and FAISS let go of the GIL.
+        with ThreadPoolExecutor(1, "words") as aside, one_blas_thread():  # for a few hundred rows, a second only waits
+            words = aside.submit(find_literally, self._library.store, ready.generation_id, query, ready.wanted)
             return search(
-                self._library, ready.generation_id, ready.plan, ready.wanted, words=words, hidden=own, fold=fold
+                self._library, ready.generation_id, ready.plan, ready.wanted, words=words.result, hidden=own, fold=fold
             )
 
     def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:

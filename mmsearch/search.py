@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -35,7 +35,7 @@ def search(
     plan: Plan,
     wanted: Filter,
     *,
-    words: Mapping[int, Words] | None = None,
+    words: Callable[[], Mapping[int, Words]] = dict,
     hidden: frozenset[int] = frozenset(),
     fold: bool = True,
 ) -> Answer:
@@ -46,11 +46,10 @@ def search(
         generation_id: among the vectors of which model.
         plan: how the query reaches each channel.
         wanted: its filters, as the store takes them.
-        words: what was found by words, by content.
+        words: gives what was found by words, by content; asked once the nearest vectors are known.
         hidden: contents that may not answer, such as the one that is asked with.
         fold: whether near-identical files are put under the best of them.
     """
-    words = words or {}
     count = plan.query.k + len(hidden)
     while True:
         if plan.is_one_vector:
@@ -59,13 +58,18 @@ def search(
         else:
             found, keys = _pooled(library, generation_id, plan, count)
             unseen, places = np.inf, keys if plan.is_by_rank else None
-        contents = [content for content in _promising(found, keys, unseen, words, count, plan) if content not in hidden]
+        literally = words()
+        contents = [
+            content for content in _promising(found, keys, unseen, literally, count, plan) if content not in hidden
+        ]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
         candidates = _candidates(
-            plan, [plan.score(some) for some in segments if some.channel in plan.routes], words, places
+            plan, [plan.score(some) for some in segments if some.channel in plan.routes], literally, places
         )
-        candidates |= _without_segments(plan, set(contents).difference(*(some.contents for some in segments)), words)
+        candidates |= _without_segments(
+            plan, set(contents).difference(*(some.contents for some in segments)), literally
+        )
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
