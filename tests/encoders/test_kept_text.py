@@ -58,6 +58,12 @@ Make = Callable[[], Any]
 
 
 @pytest.fixture(autouse=True)
+def _float32(monkeypatch):
+    """What a processor with AMX would choose is asked for by name where it is meant."""
+    monkeypatch.setenv("MMSEARCH_PRECISION", "float32")
+
+
+@pytest.fixture(autouse=True)
 def _on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a cache that is empty but for the weights that are always the same."""
     unpacked = kept_text.cache_directory() / "weights"

@@ -58,3 +58,9 @@ class Zoo:
 @pytest.fixture
 def zoo(tmp_path, make) -> Zoo:
     return Zoo(tmp_path, make)
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch):
+    """What a processor with AMX would choose rounds more than these tests allow."""
+    monkeypatch.setenv("MMSEARCH_PRECISION", "float32")
