@@ -11,17 +11,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
 from indexer.filters import Filter
 from indexer.library import Library
-from indexer.paths import relative_to
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.types import Channel, Encoder, Kind
+from mmsearch import upkeep
 from mmsearch.background import BackgroundCache, calibrate
-from mmsearch.bridge import Bridge, BridgeCache, gap_of, why_no_gap
+from mmsearch.bridge import Bridge, BridgeCache
 from mmsearch.bridge.advice import missing_bridge
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
@@ -29,8 +29,9 @@ from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.held import content_at, filter_of, places_of, stored_reading
 from mmsearch.insights import Insights
+from mmsearch.learning import Learning
 from mmsearch.literal import find_literally
-from mmsearch.places import default_library, expanded, spellings
+from mmsearch.places import default_library, expanded
 from mmsearch.plan import make_plan
 from mmsearch.prepared import Prepared
 from mmsearch.query import Query, Term
@@ -42,16 +43,11 @@ from mmsearch.status import Status, advice_of, status_of
 from mmsearch.training.adapted import fitted
 
 if TYPE_CHECKING:
-    from indexer.adapters import Undone
     from indexer.verify import VerifyReport
-    from mmsearch.bridge.build import OnProgress
-    from mmsearch.bridge.trial import BridgeReport
     from mmsearch.duplicates import DuplicateGroup
-    from mmsearch.training.fit import FitOptions
-    from mmsearch.training.run import Trained
 
 
-class Engine(Insights):
+class Engine(Insights, Learning):
     """One library and the model that made it. Use it as a context manager, or call `close`."""
 
     def __init__(self, library: Library, encoder: Encoder | None, asked: ModelRequest | None = None) -> None:
@@ -189,25 +185,13 @@ class Engine(Insights):
             UsageError: a path does not exist, or there is nothing to index.
             LibraryLockedError: another process is writing, and `options.wait` is not set.
         """
-        from indexer.changes import find_targets, known_targets
         from indexer.pipeline import run
         from mmsearch.bridge.build import refresh_means
         from mmsearch.encoders.devices import batch_size
 
         options = options or IndexOptions()
         with self._library.writing(wait=options.wait, cancel=cancel):
-            unreachable: list[str] = []
-            if paths:
-                targets = find_targets(self._library, [os.fspath(path) for path in paths])
-            else:
-                targets, unreachable = known_targets(self._library)
-                if not targets and unreachable:
-                    raise UsageError(
-                        f"none of the library's folders can be reached: {', '.join(unreachable)}; if one was moved, "
-                        "say so with: mmsearch move OLD NEW"
-                    )
-                if not targets:
-                    raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
+            targets, unreachable = upkeep.targets_of(self._library, [os.fspath(path) for path in paths])
             encoder = Shared(self.encoder, self._encoding)
             if options.batch_size == IndexOptions().batch_size:
                 options = replace(options, batch_size=batch_size(options.batch_size))  # as many as suit a GPU
@@ -227,18 +211,7 @@ class Engine(Insights):
             UsageError: the library holds nothing there.
         """
         with self._library.writing():
-            removed, known = Removed(0, 0), False
-            for place in spellings(os.fspath(path)):
-                for root_id, root in self._library.store.roots().items():
-                    scope = "" if relative_to(root, place) is not None else relative_to(place, root)
-                    if scope is not None:
-                        known = known or not scope
-                        gone = self._library.store.remove(root_id, scope)
-                        removed = Removed(removed.files + gone.files, removed.segments + gone.segments)
-            if not removed.files and not known:
-                raise UsageError(f"the library holds nothing at {path}; see what it holds with: mmsearch status")
-            self._library.save_indexes()
-        return removed
+            return upkeep.remove(self._library, os.fspath(path))
 
     def move_root(self, old: str | os.PathLike[str], new: str | os.PathLike[str]) -> int:
         """Say that a root now lies elsewhere; nothing is encoded again. Returns the number of its files.
@@ -246,114 +219,8 @@ class Engine(Insights):
         Raises:
             UsageError: `old` is no root, or `new` is no folder, or lies in or around another root.
         """
-        old_path = os.path.abspath(os.path.expanduser(os.fspath(old)))
-        new_path = os.path.realpath(os.path.expanduser(os.fspath(new)))
         with self._library.writing():
-            roots = list(self._library.store.roots().values())
-            if old_path not in roots:
-                old_path = os.path.realpath(old_path)
-            if old_path not in roots:
-                raise UsageError(f"{old} is none of the library's folders, which are: {', '.join(roots) or 'none'}")
-            if not os.path.isdir(new_path):
-                raise UsageError(f"there is no folder at {new}; move it there first, then say so")
-            for other in roots:
-                if other != old_path and (relative_to(other, new_path) or relative_to(new_path, other)) is not None:
-                    raise UsageError(
-                        f"{new} overlaps with {other}, which the library holds already; forget the files that were "
-                        f"at the old place with: mmsearch remove {old}"
-                    )
-            return self._library.store.move_root(old_path, new_path) or 0
-
-    def needs_no_bridge(self) -> str | None:
-        """Why this library's model needs no bridge, or can have none; None when `make_bridge` is worth while."""
-        spec = self._library.spec or self.encoder.spec
-        return why_no_gap(spec) if gap_of(spec) is None else None
-
-    def make_bridge(
-        self, method: Literal["auto", "ridge", "procrustes"] = "auto", *, on_progress: OnProgress | None = None
-    ) -> BridgeReport:
-        """Let pictures find sounds, and sounds pictures, in a model whose two spaces share only text.
-
-        Takes minutes at most: some thousand captions go through the model's text towers. Nothing is stored before all
-        is done.
-
-        Args:
-            method: how the spaces are joined; "auto" takes what does better on held-out captions.
-            on_progress: called from this thread with what is being done, how much of it is done, and of how much.
-
-        Raises:
-            UsageError: the model needs no bridge or can have none, or the library has no pictures or no sounds.
-            LibraryLockedError: another process is writing.
-        """
-        from mmsearch.bridge.build import all_or_nothing, build_bridge
-
-        with self._library.writing(), all_or_nothing(self._library):
-            encoder = Shared(self.encoder, self._encoding)
-            report = build_bridge(self._library, encoder, method=method, on_progress=on_progress)
-            calibrate(self._library, encoder)
-            return report
-
-    def train(
-        self,
-        pairs: str | os.PathLike[str] | None = None,
-        *,
-        from_library: bool = False,
-        general: str | os.PathLike[str] | None = None,
-        options: FitOptions | None = None,
-        views: int = 0,
-        apply: bool = True,
-        on_progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Trained:
-        """Adapt the library's vectors to pairs of things that belong together, if that helps on pairs held out.
-
-        Nothing is encoded again but what the library does not hold. An adapter that helps becomes a new generation of
-        vectors; `undo_training` lets the old one answer again.
-
-        Args:
-            pairs: a JSONL file of pairs, or a folder with captions beside files: see `mmsearch.training.pairs`.
-            from_library: whether to take the pairs that the library has for nothing as well.
-            general: other pairs, that say what the adapter costs elsewhere.
-            options: how it is learned.
-            views: how many other views of each picture are encoded for training, mirrored and cropped.
-            apply: whether an adapter that helps is applied.
-            on_progress: called from this thread with what is being done, how much of it is done, and of how much.
-            cancel: set it from anywhere to stop; the same call goes on from there.
-
-        Raises:
-            UsageError: there are too few pairs, or a file of pairs cannot be read.
-            CancelledError: it was cancelled; nothing was changed.
-            LibraryLockedError: another process is writing.
-        """
-        from mmsearch.training.run import train_and_calibrate
-
-        with self._library.writing():
-            encoder = Shared(self.encoder, self._encoding)
-            return train_and_calibrate(
-                self._library,
-                encoder,
-                lambda: Shared(self.encoder, self._encoding),
-                pairs,
-                from_library=from_library,
-                general=general,
-                options=options,
-                views=views,
-                apply=apply,
-                on_progress=on_progress,
-                cancel=cancel,
-            )
-
-    def undo_training(self) -> Undone:
-        """Let the vectors answer again that were there before the last adapter.
-
-        Raises:
-            UsageError: there is none.
-            LibraryLockedError: another process is writing.
-        """
-        from mmsearch.training.run import undo
-
-        with self._library.writing():
-            return undo(self._library)
+            return upkeep.move_root(self._library, os.fspath(old), os.fspath(new))
 
     def verify(self) -> VerifyReport:
         """Check files, rows, vectors and indexes against each other, and mend what can be mended."""

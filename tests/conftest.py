@@ -82,6 +82,45 @@ def _own_library(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
 
 
+@pytest.fixture
+def exit_code(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `mmsearch ...` in this process, with the arguments that are given; gives how it exits."""
+    from mmsearch import cli
+
+    def exit_code(*args: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return exit_code
+
+
+@pytest.fixture
+def fake_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library takes the fake model, whatever it asks for."""
+    from indexer.testing import FakeEncoder
+
+    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
+    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
+
+
+@pytest.fixture
+def run(
+    fake_by_default: None, exit_code: Callable[..., int], capsysbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `mmsearch ...` in this process with the fake model; gives (exit code, standard output, standard error)."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        code = exit_code(*args)
+        out, err = capsysbinary.readouterr()
+        return code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def tiny_fast(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of a tiny open_clip model and a tiny CLAP, by the repositories that they are published as."""

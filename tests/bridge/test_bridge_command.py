@@ -11,23 +11,16 @@ from pathlib import Path
 import pytest
 
 from indexer.testing import FakeEncoder
-from mmsearch import cli
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, two_spaces_model):
+def run(monkeypatch, capsys, two_spaces_model, exit_code):
     """Run `mmsearch ...` in this process with a model of two spaces; gives (exit code, output, errors)."""
     monkeypatch.setattr("mmsearch.engine.load_encoder", lambda *_, **__: two_spaces_model())
     monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "two spaces")
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
+        return exit_code(*args), *capsys.readouterr()
 
     return run
 

@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from indexer.testing import FakeEncoder
-from mmsearch import cli
 from mmsearch.evaluation import evaluate, read_qrels, read_run
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
@@ -34,7 +33,7 @@ def encoders():
 
 
 @pytest.fixture
-def run(monkeypatch, capsysbinary, encoders, tmp_path):
+def run(monkeypatch, capsysbinary, encoders, tmp_path, exit_code):
     """Run `mmsearch ...` in this process with fake models; gives (exit code, standard output, standard error)."""
 
     def load(name, **how):
@@ -48,12 +47,7 @@ def run(monkeypatch, capsysbinary, encoders, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
+        code = exit_code(*args)
         out, err = capsysbinary.readouterr()
         return code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
 

@@ -1,7 +1,6 @@
 """`mmsearch explain` and `Engine.explain`: the whole way, with the model that can be worked out by hand."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 from indexer.errors import EmptyLibraryError, UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, Query, cli
+from mmsearch import Engine, Query
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -31,24 +30,6 @@ def engine(media, tmp_path):
     with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
         engine.index(media)
         yield engine
-
-
-@pytest.fixture
-def run(monkeypatch, capsysbinary):
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsysbinary.readouterr()
-        return code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
-
-    return run
 
 
 def test_a_picture_is_hot_where_its_colour_is(engine, media):

@@ -9,29 +9,9 @@ import time
 
 import pytest
 
-from indexer.testing import FakeEncoder
 from mmsearch import cli
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-
-
-@pytest.fixture
-def run(monkeypatch, capsysbinary):
-    """Run `mmsearch ...` in this process with the fake model; gives (exit code, standard output, standard error)."""
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsysbinary.readouterr()
-        return code, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "surrogateescape")
-
-    return run
 
 
 def test_a_closed_standard_output_is_no_bug(run, media, monkeypatch):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from indexer.likeness import look_of
 from indexer.looks import looking_like, looks_of
 from indexer.lookup import Filter
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, IndexOptions, UsageError, cli
+from mmsearch import Engine, IndexOptions, UsageError
 
 EVERY_FRAME = IndexOptions(frame_similarity=1.5)  # frames are told apart by the fake model's mean colours otherwise
 
@@ -142,24 +141,6 @@ def test_pictures_without_a_look_are_in_the_library_all_the_same(engine):
     store = engine._library.store
     generation_id, _ = store.generation()
     assert len(store.segment_ids(generation_id, "visual")) == len(looks_of(store, generation_id).ids) + 2  # the white
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_the_command_prints_groups_as_lines_and_as_json(run, engine, media, monkeypatch):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from mmsearch import cli
 from mmsearch.commands import terminal
 from mmsearch.encoders import MODELS
 from mmsearch.encoders.events import Fetching, ModelNotice
@@ -34,19 +33,13 @@ main()
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capsys, exit_code):
     """Run `mmsearch ...` in this process; gives (exit code, standard output, standard error)."""
     # Else a hub in this process would end it when somebody hangs up.
     monkeypatch.delattr(signal, "SIGPIPE", raising=False)
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        return code, *capsys.readouterr()
+        return exit_code(*args), *capsys.readouterr()
 
     return run
 

@@ -1,5 +1,6 @@
 """Queries in turns: what is understood, how a query moves, and how the command goes on from the last one."""
 
+import io
 import json
 import os
 import stat
@@ -10,7 +11,7 @@ import pytest
 
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, Query, cli
+from mmsearch import Engine, Query
 from mmsearch.history import recall, save
 from mmsearch.refining import LAST, Change, read_changes
 from mmsearch.session import BETA, GAMMA, rocchio
@@ -239,25 +240,15 @@ def test_history_is_private_and_can_be_off(engine, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(monkeypatch, capsysbinary):
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
+def run(run, monkeypatch):
+    """As everywhere, with what is typed."""
 
-    def run(*args, stdin=None):
-        import io
-
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
+    def with_input(*args, stdin=None):
         if stdin is not None:
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsysbinary.readouterr()
-        return code, out.decode(), err.decode()
+        return run(*args)
 
-    return run
+    return with_input
 
 
 def test_the_command_goes_on_from_the_last_query(run, media):

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from PIL import Image
 
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, cli
+from mmsearch import Engine
 from mmsearch.summary import _similarities, key_frames
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
@@ -100,24 +99,6 @@ def test_a_video_is_summed_up_by_its_scenes(video, tmp_path):
             engine.summary(video, 0)
         with pytest.raises(UsageError, match="is not there"):
             engine.summary(tmp_path / "never.mp4")
-
-
-@pytest.fixture
-def run(monkeypatch, capsysbinary):
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsysbinary.readouterr()
-        return code, out.decode(), err.decode()
-
-    return run
 
 
 def test_the_command_prints_and_draws(run, video):

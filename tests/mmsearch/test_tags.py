@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from xml.etree import ElementTree
 
@@ -11,7 +10,7 @@ import pytest
 
 from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
-from mmsearch import Engine, cli
+from mmsearch import Engine
 from mmsearch.calibration import Background, Hubs, Null, confidence, hubness
 from mmsearch.sidecar import write_sidecar
 from mmsearch.tags import effective, excess_of, tags_of
@@ -45,24 +44,6 @@ def engine(media, tmp_path):
     with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
         engine.index(media)
         yield engine
-
-
-@pytest.fixture
-def run(monkeypatch, capsysbinary):
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsysbinary.readouterr()
-        return code, out.decode(), err.decode()
-
-    return run
 
 
 # --- the vocabulary ---

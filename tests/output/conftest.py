@@ -1,29 +1,20 @@
 """Results made by hand, and the command line in this process."""
 
 import io
-import sys
 from pathlib import Path
 
 import pytest
 
-from indexer.testing import FakeEncoder
-from mmsearch import Hit, Moment, cli
+from mmsearch import Hit, Moment
 from mmsearch.output import OutputSettings, Results, write
 
 
 @pytest.fixture
-def run(monkeypatch, capsysbinary):
-    """Run `mmsearch ...` in this process with the fake model; gives (exit code, standard output, standard error)."""
-    monkeypatch.setattr("mmsearch.engine.load_encoder", FakeEncoder)
-    monkeypatch.setattr("mmsearch.engine.DEFAULT_MODEL", "fake")
+def run(fake_by_default, exit_code, capsysbinary):
+    """Run `mmsearch ...` in this process with the fake model; gives (exit code, output as bytes, errors)."""
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["mmsearch", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
+        code = exit_code(*args)
         out, err = capsysbinary.readouterr()
         return code, out, err.decode("utf-8", "surrogateescape")
 
