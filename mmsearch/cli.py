@@ -8,15 +8,15 @@ model or the system, 4 a bug in mmsearch, 130 interrupted.
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import io
 import logging
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -40,6 +40,7 @@ from mmsearch.commands.terminal import (
     FOUND,
     INTERRUPTED,
     LIBRARY,
+    UNREAD,
     USAGE,
     stoppable,
 )
@@ -73,15 +74,24 @@ def main() -> None:
     level = getattr(logging, os.environ.get("MMSEARCH_LOG", "").upper(), None)
     logging.basicConfig(level=level if isinstance(level, int) else logging.CRITICAL, format="%(name)s: %(message)s")
     logging.captureWarnings(True)  # Pillow and others warn of damaged files; we report those ourselves
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends us quietly, as it does other commands
     # Closed by whoever started us: what is written there is then for nobody.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
+    stdout = sys.stdout
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not stdout:  # Typer met a pipe that is closed: it hides the output, and exits with 1
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+            stdout.flush()
+    except BrokenPipeError as error:
+        if _is_unread(stdout):
+            sys.exit(UNREAD)
+        _complain(f"a connection was closed at its other end: {error.strerror}")
+        sys.exit(LIBRARY)
     except MmsearchError as error:
         _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError | MediaError) else LIBRARY)
@@ -92,6 +102,23 @@ def main() -> None:
         traceback.print_exc()
         _complain("this is a bug in mmsearch; the library is unharmed")
         sys.exit(BUG)
+
+
+def _is_unread(stdout: TextIO) -> bool:
+    """Whether nobody reads our output any more (`| head`): then nothing more is written there, and nothing is said.
+
+    The signal for that would end us as quietly, but also when somebody hangs up on a socket: a server at a client
+    that leaves, a download at a hub that closes.
+    """
+    import select
+
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(stdout.fileno(), 0)  # errors are always told
+        if not poller.poll(0):
+            return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # the interpreter flushes once more
+    return True
 
 
 def _print_version(wanted: bool) -> None:

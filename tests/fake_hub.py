@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -67,8 +66,6 @@ class FakeHub:
         self.url, self.files_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self.servers)
 
     def __enter__(self) -> FakeHub:
-        if hasattr(signal, "SIGPIPE"):  # as Python begins, and as a test of the command line may not have left it
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         for server in self.servers:
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -15,7 +15,7 @@ import typer
 from mmsearch.encoders.events import Fetching, ModelNotice
 from mmsearch.units import amount
 
-FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
+FOUND, NOTHING, USAGE, LIBRARY, BUG, INTERRUPTED, UNREAD = 0, 1, 2, 3, 4, 130, 141
 
 PLAIN_LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 

@@ -24,6 +24,26 @@ def test_a_closed_standard_output_is_no_bug(run, media, monkeypatch):
     sys.stdout.close()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
+def test_output_that_nobody_reads_ends_the_command_quietly(run, media):
+    """As `| head` does; and a socket that somebody hangs up on does not end a server or a download."""
+    assert run("index", media)[0] == 0
+    program = (
+        "import signal, sys\nfrom mmsearch import cli, engine\nfrom indexer.testing import FakeEncoder\n"
+        "engine.load_encoder = FakeEncoder\nsys.argv = ['mmsearch', *sys.argv[1:]]\n"
+        "try:\n    cli.main()\nfinally:\n"
+        "    sys.stderr.write(str(signal.getsignal(signal.SIGPIPE)))\n"
+    )
+    for command in (["query", "red"], ["query", "red", "--json"], ["status"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, str(signal.SIG_IGN))
+
+
 def test_somebody_elses_database_is_left_alone(run, media, tmp_path):
     import sqlite3
 

@@ -35,8 +35,6 @@ main()
 @pytest.fixture
 def run(monkeypatch, capsys, exit_code):
     """Run `mmsearch ...` in this process; gives (exit code, standard output, standard error)."""
-    # Else a hub in this process would end it when somebody hangs up.
-    monkeypatch.delattr(signal, "SIGPIPE", raising=False)
 
     def run(*args):
         return exit_code(*args), *capsys.readouterr()
