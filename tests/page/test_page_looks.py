@@ -61,6 +61,7 @@ def test_axe_finds_nothing_in_any_state(visit, site, scheme, width):
 def test_all_of_it_by_the_keyboard(visitor):
     """From the box to a result, its moments and its thumbs, and back, without a mouse."""
     page = visitor.page
+    visitor.until("document.activeElement.id === 'words'")
     page.keyboard.type("blue")
     visitor.asked(lambda: page.keyboard.press("Enter"))
     page.keyboard.press("ArrowDown")
