@@ -15,8 +15,9 @@ Needs the extra `serve`: pip install "mmsearch[serve]".
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmsearch.lazy import loaded_late
 
 if TYPE_CHECKING:
     from mmsearch.server.app import create_app
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "ServerSettings", "create_app"]
 
-_HOME_OF = {"create_app": "app", "Limits": "settings", "ServerSettings": "settings"}
+_HOMES = {"app": ("create_app",), "settings": ("Limits", "ServerSettings")}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+__getattr__, __dir__ = loaded_late(
+    __name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+)
