@@ -7,8 +7,9 @@ import os
 from PIL import Image, ImageDraw
 
 from mmsearch.explain.heat_colours import overlay
-from mmsearch.explain.panels import BRIGHT, GOOD, GROUND, PANELS, QUIET, Canvas
+from mmsearch.explain.panels import PANELS, Canvas
 from mmsearch.explain.values import Explanation
+from mmsearch.output.colours import BRIGHT, GOOD, GROUND, QUIET
 from mmsearch.output.text import clean, percent
 
 WIDTH = 1080

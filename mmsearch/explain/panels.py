@@ -13,17 +13,12 @@ from PIL import Image, ImageDraw
 from mmsearch.explain.heat_colours import overlay
 from mmsearch.explain.pictures import read_picture
 from mmsearch.explain.values import Explanation, Line, PictureMap, Stretch, WordShare
+from mmsearch.output.colours import ACCENT, BRIGHT, GOOD, GROUND, MAT, QUIET
 from mmsearch.output.fonts import Letters
 from mmsearch.output.text import clean, clock, percent
 
 _log = logging.getLogger(__name__)
 
-GROUND = (24, 25, 29)
-MAT = (33, 35, 40)
-BRIGHT = (238, 239, 242)
-QUIET = (150, 155, 166)
-ACCENT = (96, 165, 250)
-GOOD = (110, 200, 130)
 WARM = (249, 142, 9)
 COOL = (110, 130, 170)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from indexer.media import sniff
+from mmsearch.output.colours import ACCENT, BRIGHT, GROUND, MAT, QUIET
 from mmsearch.output.fonts import Letters
 from mmsearch.output.text import clean, clock, many
 from mmsearch.output.thumbnails import placeholder
@@ -23,12 +24,6 @@ _MARGIN = 36
 _HEADER = 92
 _BAR = 10
 
-_GROUND = (24, 25, 29)
-_MAT = (33, 35, 40)
-_BRIGHT = (238, 239, 242)
-_QUIET = (150, 155, 166)
-_ACCENT = (96, 165, 250)
-
 
 def draw(summary: Summary) -> Image.Image:
     """The sheet as a picture: a line of time with the moments on it, and a tile for each."""
@@ -38,7 +33,7 @@ def draw(summary: Summary) -> Image.Image:
     rows = -(-count // columns)
     width = 2 * _MARGIN + columns * _PICTURE[0] + (columns - 1) * _GAP
     height = _HEADER + rows * (_PICTURE[1] + _CAPTION) + (rows - 1) * _GAP + _MARGIN
-    sheet = Image.new("RGB", (width, height), _GROUND)
+    sheet = Image.new("RGB", (width, height), GROUND)
     letters = {size: Letters(size) for size in (13, 15, 22)}
     _header(ImageDraw.Draw(sheet), summary, width, letters)
     for place, moment in enumerate(summary.moments):
@@ -52,29 +47,29 @@ def _header(pen: ImageDraw.ImageDraw, summary: Summary, width: int, letters: dic
     figures = f"{many(len(summary.moments), 'moment')} of {clock(summary.duration_seconds)}"
     figures += f", {100 * summary.coverage:.0f} % covered"
     room = letters[15].width(figures)
-    letters[15].draw(pen, (width - _MARGIN - room, 40), figures, _QUIET)
+    letters[15].draw(pen, (width - _MARGIN - room, 40), figures, QUIET)
     name = letters[22].fitted(clean(os.path.basename(summary.path)), width - 2 * _MARGIN - room - _GAP)
-    letters[22].draw(pen, (_MARGIN, 40), name, _BRIGHT)
+    letters[22].draw(pen, (_MARGIN, 40), name, BRIGHT)
     inner = width - 2 * _MARGIN
-    pen.rectangle((_MARGIN, 60, _MARGIN + inner, 60 + _BAR), fill=_MAT)
+    pen.rectangle((_MARGIN, 60, _MARGIN + inner, 60 + _BAR), fill=MAT)
     whole = summary.duration_seconds or 1.0
     for moment in summary.moments:
         left = _MARGIN + moment.start_seconds / whole * inner
         right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner)
-        pen.rectangle((left, 60, right, 60 + _BAR), fill=_ACCENT)
+        pen.rectangle((left, 60, right, 60 + _BAR), fill=ACCENT)
 
 
 def _tile(sheet: Image.Image, at: tuple[int, int], moment: KeyMoment, path: str, letters: dict[int, Letters]) -> None:
     (left, top), (width, height) = at, _PICTURE
     pen = ImageDraw.Draw(sheet)
-    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=_MAT)
+    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=MAT)
     picture = _frame(path, moment.start_seconds)
     sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
     when = clock(moment.start_seconds)
-    letters[15].draw(pen, (left, top + height + 22), when, _BRIGHT)
+    letters[15].draw(pen, (left, top + height + 22), when, BRIGHT)
     x = left + letters[15].width(when) + 12
     told = f"stands for {clock(moment.stands_for)}" + (f"   {clean(moment.text)}" if moment.text else "")
-    letters[13].draw(pen, (x, top + height + 22), letters[13].fitted(told, left + width - x), _QUIET)
+    letters[13].draw(pen, (x, top + height + 22), letters[13].fitted(told, left + width - x), QUIET)
 
 
 def _frame(path: str, seconds: float) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
+from mmsearch.output.colours import ACCENT, BRIGHT, GOOD, GROUND, MAT, QUIET
 from mmsearch.output.files import save_png
 from mmsearch.output.fonts import Letters
 from mmsearch.output.settings import SHEET_MARK, Results
@@ -27,14 +28,8 @@ _GAP = 24
 _MARGIN = 36
 _HEADER = 76
 
-_GROUND = (24, 25, 29)
-_MAT = (33, 35, 40)
 _PAPER = (244, 241, 234)
 _INK = (58, 54, 48)
-_BRIGHT = (238, 239, 242)
-_QUIET = (150, 155, 166)
-_ACCENT = (96, 165, 250)
-_GOOD = (110, 200, 130)
 
 
 def save(results: Results, path: Path) -> Iterator[str]:
@@ -63,7 +58,7 @@ def draw(results: Results, lacking: set[str] | None = None) -> Image.Image:
     rows = -(-len(hits) // columns)
     width = 2 * _MARGIN + columns * _PICTURE[0] + (columns - 1) * _GAP
     height = _HEADER + rows * (_PICTURE[1] + _CAPTION) + (rows - 1) * _GAP + _MARGIN
-    sheet = Image.new("RGB", (width, height), _GROUND)
+    sheet = Image.new("RGB", (width, height), GROUND)
     letters = {size: Letters(size) for size in (15, 17, 26)}
     _header(ImageDraw.Draw(sheet), results, width, letters)
     for place, (hit, picture) in enumerate(zip(hits, thumbnails(hits, _PICTURE, _SECONDS), strict=True)):
@@ -90,10 +85,10 @@ def _header(pen: ImageDraw.ImageDraw, results: Results, width: int, letters: dic
     title = clean(" ".join(results.query.split())) or "query"
     fits = width - 2 * _MARGIN - room - _GAP
     if fits > 120:
-        letters[15].draw(pen, (width - _MARGIN - room, baseline), found, _QUIET)
+        letters[15].draw(pen, (width - _MARGIN - room, baseline), found, QUIET)
     else:
         fits = width - 2 * _MARGIN
-    letters[26].draw(pen, (_MARGIN, baseline), letters[26].fitted(title, fits), _BRIGHT)
+    letters[26].draw(pen, (_MARGIN, baseline), letters[26].fitted(title, fits), BRIGHT)
 
 
 def _tile(
@@ -107,7 +102,7 @@ def _tile(
     """One result: its picture, the name below it, and what is known of it."""
     (left, top), (width, height) = at, _PICTURE
     pen = ImageDraw.Draw(sheet)
-    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=_MAT if picture else _PAPER)
+    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=MAT if picture else _PAPER)
     if picture is not None:
         sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
     else:
@@ -119,24 +114,24 @@ def _tile(
     name = clean(os.path.basename(hit.path))
     baseline = top + height + 26
     number = f"{rank}  "
-    letters[17].draw(pen, (left, baseline), number, _ACCENT)
+    letters[17].draw(pen, (left, baseline), number, ACCENT)
     room = letters[17].width(number)
     suffix = len(os.path.splitext(name)[1])
     shown = letters[17].fitted(name, width - room, keep_end=suffix if suffix < 10 else 0)
-    letters[17].draw(pen, (left + room, baseline), shown, _BRIGHT)
+    letters[17].draw(pen, (left + room, baseline), shown, BRIGHT)
 
     baseline += 24
     x = float(left)
     if hit.confidence is not None:
         shown = f"{percent(hit.confidence)}  "
-        letters[15].draw(pen, (x, baseline), shown, _GOOD if hit.confidence >= 0.5 else _QUIET)
+        letters[15].draw(pen, (x, baseline), shown, GOOD if hit.confidence >= 0.5 else QUIET)
         x += letters[15].width(shown)
     rest = f"{cosine(hit.score)}  {hit.kind}"
-    letters[15].draw(pen, (x, baseline), rest, _QUIET)
+    letters[15].draw(pen, (x, baseline), rest, QUIET)
     x += letters[15].width(rest)
     if picture is not None and hit.text:
         said = letters[15].fitted(snippet(hit.text, 60)[0], left + width - x - 12)
-        letters[15].draw(pen, (x + 12, baseline), said, _QUIET)
+        letters[15].draw(pen, (x + 12, baseline), said, QUIET)
 
 
 def _label(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, letters: Letters) -> None:
@@ -145,5 +140,5 @@ def _label(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, letters
         return
     left, bottom = corner
     width = letters.width(text) + 16
-    pen.rounded_rectangle((left + 8, bottom - 32, left + 8 + width, bottom - 8), radius=4, fill=_GROUND)
-    letters.draw(pen, (left + 16, bottom - 14), text, _BRIGHT)
+    pen.rounded_rectangle((left + 8, bottom - 32, left + 8 + width, bottom - 8), radius=4, fill=GROUND)
+    letters.draw(pen, (left + 16, bottom - 14), text, BRIGHT)

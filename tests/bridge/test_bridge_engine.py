@@ -215,13 +215,13 @@ def test_so_does_one_while_it_is_calibrated(engine, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmsearch.engine.calibrate", stop)
+        patch.setattr("mmsearch.learning.calibrate", stop)
         with pytest.raises(KeyboardInterrupt):
             engine.make_bridge()
     assert engine.status().bridge is None
     first = engine.make_bridge("procrustes")
     with monkeypatch.context() as patch:
-        patch.setattr("mmsearch.engine.calibrate", stop)
+        patch.setattr("mmsearch.learning.calibrate", stop)
         with pytest.raises(KeyboardInterrupt):
             engine.make_bridge("ridge")
     assert engine.status().bridge == first
