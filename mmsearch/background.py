@@ -17,13 +17,13 @@ import numpy as np
 from indexer.ann import Ids, VectorIndex
 from indexer.backgrounds import (
     BackgroundRow,
-    contents_of,
     read_backgrounds,
     read_queries,
     sample_segments,
     write_backgrounds,
     write_least,
 )
+from indexer.contents import contents_of
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.records import Position
