@@ -102,9 +102,7 @@ def _step_json(step: Step) -> dict[str, Any]:
             for one in step.liked
         ],
         "hidden": [
-            one.path
-            if one.channel is None
-            else {"path": one.path, "channel": one.channel, "start": one.start_seconds}
+            one.path if one.channel is None else {"path": one.path, "channel": one.channel, "start": one.start_seconds}
             for one in step.hidden
         ],
         "hits": [

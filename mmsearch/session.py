@@ -94,7 +94,7 @@ class Session:
 
     Args:
         engine: an open engine; the session does not close it.
-        k: how many files an answer has, until a query or a turn says otherwise; as many as in the turn before when None.
+        k: how many files an answer has, until a query or a turn says otherwise; when None, as in the turn before.
         steps: earlier turns, such as `mmsearch.history` keeps.
         moments: whether moments are listed as results of their own, in the same way.
     """

@@ -96,9 +96,9 @@ def test_filters_that_leave_the_file_out_are_told(engine, media):
 
 def test_what_cannot_be_explained_says_why(engine, media, tmp_path, make):
     new = make.image(tmp_path / "new.png", RED)
-    with pytest.raises(UsageError, match="was not indexed, or has changed since; bring it into the library with"):
+    with pytest.raises(UsageError, match="is not in the library; bring it in with: mmsearch index"):
         engine.explain("red", new)
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match=r"there is no file at .*, and the library knows of none there"):
         engine.explain("red", tmp_path / "never.png")
     with pytest.raises(UsageError, match="there is no method 'magic'"):
         engine.explain("red", media / "green.png", method="magic")

@@ -93,11 +93,11 @@ def test_a_video_is_summed_up_by_its_scenes(video, tmp_path):
         assert sum(moment.gain for moment in found.moments) == pytest.approx(1)
         assert found.coverage > 0.95
         assert found.duration_seconds == pytest.approx(15, abs=0.2)
-        with pytest.raises(UsageError, match="has no frames in the library"):
+        with pytest.raises(UsageError, match=r"made of the frames of a video, and .* has none: its kind is image"):
             engine.summary(tmp_path / "media" / "red.png")
         with pytest.raises(UsageError, match="at least one moment"):
             engine.summary(video, 0)
-        with pytest.raises(UsageError, match="is not there"):
+        with pytest.raises(UsageError, match="there is no file at"):
             engine.summary(tmp_path / "never.mp4")
 
 
