@@ -61,7 +61,7 @@ def check_folder(folder: Path, noun: str) -> None:
     Raises:
         UsageError: a file is in its way, or this user may not make it.
     """
-    there = next(place for place in (folder, *Path(os.path.abspath(folder)).parents) if place.exists())
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir():
         raise UsageError(f"{noun} is a folder, and {there} is a file; take another name")
     check_writable(there, noun)
