@@ -84,7 +84,7 @@ def report(done: IndexReport) -> Iterator[str]:
     parts += [f"{done.moved:,} moved"] * bool(done.moved)
     copies = done.linked - done.moved
     parts += [many(copies, "copy", "copies") + " of known files"] * (copies > 0)
-    parts += [failed(done.failed, done.failed_folders)] * bool(done.failed)
+    parts += [failed(done.failed, done.failed_folders, noun=False)] * bool(done.failed)
     yield f"Indexed: {', '.join(parts)} ({took(done.seconds)}{rate})"
     if done.no_speech:
         yield f"  {many(done.no_speech, 'file')} with sound but no speech found"
@@ -97,8 +97,9 @@ def report(done: IndexReport) -> Iterator[str]:
     if done.ignored:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
-        yield f"  {path(root)} is not there or empty now; what is known of its files is kept. If it was moved: "
-        yield "    mmsearch move OLD NEW; if it is gone for good: mmsearch remove OLD"
+        yield f"  {path(root)} is not there or empty now; what is known of its files is kept"
+    if done.unreachable:
+        yield "    what was moved: mmsearch move OLD NEW; what is gone for good: mmsearch remove OLD"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial
@@ -108,9 +109,10 @@ def report(done: IndexReport) -> Iterator[str]:
         yield "Interrupted. What was done is kept; run the same command again to go on."
 
 
-def failed(files: int, folders: int) -> str:
-    """How many files and folders failed: `files` counts both."""
-    parts = [f"{files - folders:,} failed"] * (files > folders)
+def failed(files: int, folders: int, *, noun: bool = True) -> str:
+    """How many files and folders failed; `files` counts both. `noun`: whether it is to be said that they are files."""
+    own = files - folders
+    parts = [f"{many(own, 'file') if noun else f'{own:,}'} failed"] * bool(own)
     parts += [f"{many(folders, 'folder')} not readable"] * bool(folders)
     return ", ".join(parts)
 

@@ -62,6 +62,8 @@ def refine(
         for line in _lines(session):
             try:
                 _turn(engine, session, line, wanted)
+                if not session.answer:
+                    complain("nothing is left; go back with: undo")
             except UsageError as error:  # the conversation goes on
                 complain(str(error))
 

@@ -162,7 +162,7 @@ def test_a_picture_of_somebody_else_is_not_overwritten(run, media, make):
     run("index", "media")
     code, _, err = run("explain", "red", "media/stripes.png", "-o", "media/green.png")
     assert code == 2
-    assert "is there already, and mmsearch did not draw it" in err
+    assert "is there already, and is not an explanation of mmsearch's" in err
     assert run("explain", "red", "media/stripes.png", "-o", "why.jpg")[0] == 2
     assert run("explain", "red", "media/stripes.png", "-o", "why.png")[0] == 0
     assert run("explain", "green", "media/stripes.png", "-o", "why.png")[0] == 0  # its own may be

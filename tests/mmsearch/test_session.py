@@ -308,7 +308,7 @@ def test_the_command_goes_on_from_the_last_query(run, media):
     code, out, err = run("refine", "not", "the", "first", "--paths")
     assert code == 0
     assert len(out.splitlines()) == 4
-    assert err.startswith("mmsearch: asked: red, unlike ")
+    assert err.startswith("mmsearch: asked: red, without media/")
     code, out, _ = run("refine", "only", "videos", "--json")
     assert [hit["kind"] for hit in json.loads(out)["hits"]] == ["video"]
     assert run("refine", "undo", "-k", "2", "--paths")[1].count("\n") == 2
@@ -343,7 +343,9 @@ def test_turns_are_read_line_by_line(run, media):
     assert code == 0
     assert out.splitlines()[-1].endswith("f-clip.mp4")
     assert "there is no result 50" in err
+    assert "nothing is left" not in err
     assert "never" not in err
+    assert "nothing is left; go back with: undo" in run("refine", stdin="only from 1950\nundo\n")[2]
 
 
 def test_a_library_without_a_query_begins_one(run, media):
