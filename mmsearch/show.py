@@ -125,10 +125,11 @@ def report_json(done: IndexReport) -> dict[str, Any]:
 def progress(state: Progress, seconds: float) -> str:
     """How far a run is, as one plain line."""
     rate = state.done / seconds if seconds > 0 else 0.0
+    speed = f", {rate:.1f}/s" if rate >= 0.05 else ""
     more = "+" if state.scanning else ""
     left = f", {clock((state.found - state.done) / rate)} left" if rate and not state.scanning else ""
     failed = f", {state.failed:,} failed" if state.failed else ""
-    return f"{state.done:,} of {state.found:,}{more} files, {rate:.1f}/s{left}{failed}"
+    return f"{state.done:,} of {state.found:,}{more} files{speed}{left}{failed}"
 
 
 def status(found: Status, *, all_troubles: bool) -> Iterator[str]:

@@ -191,10 +191,14 @@ def _most(vectors: Vectors, durations: NDArray[np.float64]) -> float:
 
 
 def _said(speech: StoredSegments | None, start: float, end: float) -> str | None:
-    """The lines that are spoken during a frame."""
+    """The lines that are spoken during a frame: half of the line, or of the frame; else the one with most of it."""
     if speech is None:
         return None
-    during = (speech.spans[:, 0] < end) & (speech.spans[:, 1] > start)
+    starts, ends = speech.spans[:, 0], speech.spans[:, 1]
+    common = np.minimum(ends, end) - np.maximum(starts, start)
+    during = (common > 0) & (common >= np.minimum(ends - starts, end - start) / 2)
+    if not during.any():
+        during = (common > 0) & (common == common.max(initial=0.0))
     rows = sorted(np.flatnonzero(during).tolist(), key=lambda row: float(speech.spans[row, 0]))
     return " ".join(text for row in rows if (text := speech.texts[row])) or None
 

@@ -56,7 +56,7 @@ def _header(pen: ImageDraw.ImageDraw, summary: Summary, width: int, letters: dic
     whole = summary.duration_seconds or 1.0
     for moment in summary.moments:
         left = _MARGIN + moment.start_seconds / whole * inner
-        right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner)
+        right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner - 3)  # neighbours stay apart
         pen.rectangle((left, 60, right, 60 + _BAR), fill=ACCENT)
 
 
