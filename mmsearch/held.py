@@ -67,7 +67,10 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
             inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
             holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
         if not inside and not holds:
-            raise UsageError(f"{folder} lies in none of the library's folders: {', '.join(roots.values())}")
+            known = ", ".join(roots.values()) or "none"
+            if not os.path.exists(os.path.expanduser(folder)):
+                raise UsageError(f"there is nothing at {folder}; the library's folders are: {known}")
+            raise UsageError(f"{folder} lies in none of the library's folders: {known}")
         if any(scope and not os.path.exists(place) and not _knows(library, id, scope) for id, scope in inside):
             raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
         places += inside or holds

@@ -54,7 +54,7 @@ def explain(
 def lines(why: Explanation) -> Iterator[str]:
     """An explanation as plain lines."""
     from mmsearch.explain.why import THE_WORDS
-    from mmsearch.output.text import clean, clock, path, percent, times, whole_percents
+    from mmsearch.output.text import clean, clock, path, percent, snippet, times, whole_percents
 
     unit = "over chance" if why.confidence is not None else "cosine"
     sure = f"{percent(why.confidence)}, " if why.confidence is not None else ""
@@ -79,7 +79,7 @@ def lines(why: Explanation) -> Iterator[str]:
             adds = f"  adds {stretch.part:+.2f}" if stretch.part else ""
             yield f"  {when:<11}  {stretch.channel:<6}  {chance}{stretch.cosine:6.3f}{adds}"
     for line in why.lines:
-        yield f'Words in {line.channel} "{clean(" ".join(line.text.split())[:70])}"'
+        yield f"Words in {line.channel} {snippet(line.text, 70)[0]}"
         carrying = sorted((word for word in line.words if word.drop >= 0.0005), key=lambda word: -word.drop)[:8]
         told = [f"{clean(word.text)} {word.drop:+.3f}{' (literal)' if word.literal else ''}" for word in carrying]
         yield f"  {', '.join(told) or 'no word by itself carries it'}"
