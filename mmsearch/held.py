@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -104,7 +103,9 @@ def _known_at(library: Library, place: str) -> KnownFile | None:
 
 def why_not_held(library: Library, path: str) -> str:
     """Why `content_at` gave nothing for a path, and what to do about it."""
-    from indexer.scan import worth_opening  # not for every query
+    import shlex
+
+    from indexer.scan import worth_opening
 
     if os.path.isdir(os.path.expanduser(path)):
         return f"{path} is a folder; name one of its files"

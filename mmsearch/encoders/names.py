@@ -8,7 +8,6 @@ clap:laion/clap-htsat-unfused@COMMIT        a part at one commit of its reposito
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from dataclasses import dataclass, replace
@@ -76,6 +75,8 @@ def parse(name: str) -> Name | None:
 
 def no_such_model(name: str) -> UnknownModelError:
     """The error for a name that `parse` makes nothing of, with the nearest of those that there are."""
+    import difflib
+
     near = difflib.get_close_matches(name.casefold(), MODELS, 1)
     meant = f"the nearest is {near[0]}; " if near else ""
     return UnknownModelError(
