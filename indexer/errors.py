@@ -11,6 +11,7 @@
     │   ├── LibraryDamagedError       the database cannot be read
     │   └── ModelMismatchError        another model made its vectors
     ├── ModelError                a model is unknown, or cannot be loaded
+    │   ├── UnknownModelError         there is none of that name: a UsageError, too
     │   └── WeightsError              its weights are missing or not the promised ones
     └── MediaError                one media file cannot be used
         ├── UnsupportedMediaError     not a kind of file that mmsearch reads
@@ -66,6 +67,10 @@ class ModelMismatchError(LibraryError):
 
 class ModelError(MmsearchError):
     """A model is unknown, or cannot be loaded."""
+
+
+class UnknownModelError(ModelError, UsageError):
+    """No model has the name that was given."""
 
 
 class WeightsError(ModelError):

@@ -85,7 +85,9 @@ class Library:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UsageError(f"a library cannot be made at {path}: {error.strerror}") from error
+                raise UsageError(
+                    f"a library cannot be made at {path} ({error.strerror}); choose another place with --library"
+                ) from error
         return cls(path)
 
     def close(self) -> None:
@@ -163,10 +165,15 @@ class Library:
                 except Timeout:
                     if not wait or (cancel is not None and cancel.is_set()):
                         raise LibraryLockedError(
-                            f"{self.path} is being written to by {_read_holder(holder)}; try again when it is done"
+                            f"{self.path} is being written to by {_read_holder(holder)}; try again when it is done "
+                            "(mmsearch index --wait waits for that)"
                         ) from None
         except OSError as error:
-            raise LibraryError(f"{self.path} cannot be written to: {error.strerror or error}") from error
+            raise LibraryError(
+                f"the library at {self.path} cannot be written to ({error.strerror or error}): it can be searched; to "
+                "change it, see to it that you may write there and that the disk is not full, or make another with "
+                "--library"
+            ) from error
         try:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now().isoformat(" ", "seconds")}
             with contextlib.suppress(OSError):  # it only tells others who we are

@@ -12,6 +12,7 @@ from sqlalchemy import and_, exists, func, or_, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, Place, shown_contents
+from indexer.records import FOLDER_PROBLEM
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store
 from indexer.types import Channel
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 _MANY = 500
+
+_IS_FOLDER = func.coalesce(File.reason, "").startswith(FOLDER_PROBLEM)
+"""Whether a row is of a folder that could not be read, and not of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,16 @@ class RootStatus:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How things stand, in files unless named otherwise. `kinds` counts files on disk that are indexed."""
+    """How things stand, in files unless named otherwise. `kinds` counts files on disk that are indexed.
+
+    `failed_folders` of the `failed` are folders that cannot be read.
+    """
 
     kinds: dict[str, int]
     segments: dict[str, int]
     roots: tuple[RootStatus, ...]
     failed: int
+    failed_folders: int
     partial: int
     missing: int
     no_speech: int
@@ -108,7 +116,7 @@ def count(store: Store, generation_id: int | None) -> Counts:
         )
         roots = connection.execute(
             select(Root.path, func.count(File.id))
-            .join(File, and_(File.root_id == Root.id, File.state != MISSING), isouter=True)
+            .join(File, and_(File.root_id == Root.id, File.state != MISSING, ~_IS_FOLDER), isouter=True)
             .group_by(Root.id)
             .order_by(Root.path)
         )
@@ -121,6 +129,9 @@ def count(store: Store, generation_id: int | None) -> Counts:
             segments=_table(segments),
             roots=tuple(RootStatus(path, files, os.path.isdir(path)) for path, files in roots),
             failed=states.get(FAILED, 0),
+            failed_folders=connection.execute(
+                select(func.count()).where(File.state == FAILED, _IS_FOLDER)
+            ).scalar_one(),
             partial=connection.execute(of_file.where(Encoding.problem.is_not(None))).scalar_one(),
             missing=states.get(MISSING, 0),
             no_speech=connection.execute(of_file.where(Encoding.speech_lines == 0)).scalar_one(),

@@ -31,7 +31,7 @@ from indexer.decode import Decoders, Ended, Prepared, Sound
 from indexer.errors import ModelError
 from indexer.job import Job, Slot
 from indexer.library import Library
-from indexer.records import Outcome
+from indexer.records import FOLDER_PROBLEM, Outcome
 from indexer.report import IndexOptions, IndexReport, Progress
 from indexer.scan import ScanRules
 from indexer.schema import MISSING
@@ -370,6 +370,7 @@ class _Run:
             report.skipped += 1
         elif job.failure is not None:
             report.failed += 1
+            report.failed_folders += job.failure.startswith(FOLDER_PROBLEM)
             report.note_failure(job.file.path, job.failure)
         elif isinstance(content, int):
             report.linked += job.is_new

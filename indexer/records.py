@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from indexer.schema import PRESENT
 from indexer.types import Channel, MediaInfo, Vectors
 
+FOLDER_PROBLEM = "the folder cannot be read"
+"""How the reason begins that is kept of a folder, which is recorded as a file that failed would be."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:

@@ -58,7 +58,8 @@ class IndexReport:
 
     `added` and `changed` were encoded; `linked` were new names of known contents, of which `moved` were
     found gone from their old place; `no_speech` had sound without speech; `missing` are gone from disk
-    and kept until pruned. `failures` holds the first few of those `failed`, `partial` or unreadable.
+    and kept until pruned. `failures` holds the first few of those `failed`, `partial` or unreadable; `failed_folders`
+    of the failed are folders that cannot be read.
     `unreachable` are roots that are not there (an unplugged disk); what is known of them is kept.
     """
 
@@ -68,6 +69,7 @@ class IndexReport:
     moved: int = 0
     unchanged: int = 0
     failed: int = 0
+    failed_folders: int = 0
     partial: int = 0
     skipped: int = 0
     missing: int = 0

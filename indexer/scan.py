@@ -14,6 +14,7 @@ from pathspec import GitIgnoreSpec
 
 from indexer.media import SUFFIXES
 from indexer.paths import relative_to
+from indexer.records import FOLDER_PROBLEM
 
 IGNORE_FILES = (".gitignore", ".mmsearchignore")
 """Files with ignore patterns, in git's syntax. The later one wins, so it can take a pattern back with "!"."""
@@ -140,7 +141,7 @@ class _Walk:
                 with os.scandir(path) as entries:
                     children = sorted(entries, key=lambda entry: entry.name)
             except OSError as error:
-                found.problem = f"the folder cannot be read: {error.strerror or error}"
+                found.problem = f"{FOLDER_PROBLEM}: {error.strerror or error}"
                 yield found
                 continue
             if self._rules.ignore_files:

@@ -96,7 +96,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError | MediaError) else LIBRARY)
     except OSError as error:
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        _complain(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
         sys.exit(LIBRARY)
     except Exception:
         traceback.print_exc()
@@ -207,7 +207,7 @@ def index(
         if advice is not None:
             _complain(advice)
     elif done.failed:
-        _complain(f"{show.many(done.failed, 'file')} failed: see mmsearch status --failed")
+        _complain(f"{show.failed(done.failed, done.failed_folders)}: see mmsearch status --failed")
     if done.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -237,9 +237,9 @@ def status(
     """Show what is indexed, and what failed and why."""
     from mmsearch import show
 
-    with open_engine(library, None, create=False) as engine:
+    with open_engine(library, None, create=False) as engine, tags_command.reading_labels() as on_progress:
         found = engine.status()
-        counted = engine.facets(on_progress=tags_command.reading_labels()) if facets else None
+        counted = engine.facets(on_progress=on_progress) if facets else None
     if as_json:
         _print_json(show.status_json(found) | ({} if counted is None else {"facets": counted.to_json()}))
     else:

@@ -27,7 +27,7 @@ from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
-from mmsearch.held import content_at, filter_of, places_of, stored_reading
+from mmsearch.held import content_at, filter_of, places_of, stored_reading, why_not_held
 from mmsearch.insights import Insights
 from mmsearch.learning import Learning
 from mmsearch.literal import find_literally
@@ -88,7 +88,7 @@ class Engine(Insights, Learning):
         Raises:
             LibraryNotFoundError: there is no library, and `create` is False.
             ModelMismatchError: the library was made with another model, recogniser of speech or precision.
-            ModelError: there is no such model.
+            UnknownModelError: there is no such model or recogniser of speech.
             UsageError: `speech` or `precision` go with an encoder of your own, or name nothing there is.
         """
         place = expanded(path) if path is not None else default_library()
@@ -270,6 +270,8 @@ class Engine(Insights, Learning):
             UsageError: there is no such file, or it cannot be read, or the model has no tower for it.
             EmptyLibraryError: nothing has been indexed yet.
         """
+        if not os.path.isfile(os.path.expanduser(path)) and "://" not in os.fspath(path):
+            raise UsageError(why_not_held(self._library, os.fspath(path)))
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
 
     def _ask(

@@ -63,6 +63,20 @@ def parse(text: str, *, base: Path | None = None) -> Query:
     return Query(tuple(_term(piece, base) for piece in pieces), **_read_options(options))
 
 
+def parse_options(text: str) -> tuple[str, dict[str, Any]]:
+    """The part of a line before its options, and these as fields of `Query`.
+
+    Raises:
+        UsageError: there is no such option, or its value makes no sense.
+    """
+    words = list(_words(text))
+    for number, word in enumerate(words):
+        if not word.is_quoted and _OPTION.match(text[word.start : word.end]):
+            options = [(text[one.start : one.end], one.is_quoted) for one in words[number:]]
+            return text[: word.start].rstrip(), _read_options(options)
+    return text, {}
+
+
 def parse_words(text: str) -> Query:
     """The same from somebody who may not name files of this computer: what looks like a path is words.
 
@@ -194,6 +208,11 @@ def _term(piece: _Piece, base: Path | None, standard_input: StandardInput | None
 def format_query(query: Query) -> str:
     """A query as a line of text that `parse` reads back."""
     return " ".join((format_terms(query.terms), *_write_options(query)))
+
+
+def format_options(query: Query) -> str:
+    """Everything in a query but its terms, as the options of a line of text; "" where all is as by default."""
+    return " ".join(_write_options(query))
 
 
 def format_terms(terms: Sequence[Term]) -> str:

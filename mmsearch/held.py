@@ -13,7 +13,8 @@ from indexer.filters import Filter, Place
 from indexer.found import segments_of
 from indexer.library import Library
 from indexer.paths import relative_to
-from indexer.schema import PRESENT
+from indexer.records import KnownFile
+from indexer.schema import FAILED, PRESENT
 from indexer.types import Channel, ModelSpec, TowerSpec, Vectors
 from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
@@ -65,7 +66,10 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
             inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
             holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
         if not inside and not holds:
-            raise UsageError(f"{folder} lies in none of the library's folders: {', '.join(roots.values())}")
+            known = ", ".join(roots.values()) or "none"
+            if not os.path.exists(os.path.expanduser(folder)):
+                raise UsageError(f"there is nothing at {folder}; the library's folders are: {known}")
+            raise UsageError(f"{folder} lies in none of the library's folders: {known}")
         if any(scope and not os.path.exists(place) and not _knows(library, id, scope) for id, scope in inside):
             raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
         places += inside or holds
@@ -75,22 +79,50 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
 def content_at(library: Library, path: str) -> int | None:
     """The content that the library holds for a file, if the file is as it was when it was indexed."""
     try:
-        status = os.stat(path)
+        status = os.stat(os.path.expanduser(path))
     except OSError:
         return None
-    roots = library.store.roots()
     for place in spellings(path):
-        for id, root in roots.items():
-            scope = relative_to(place, root)
-            if not scope:
-                continue
-            directory, _, name = scope.rpartition("/")
-            known = library.store.known_in(id, directory).get(name)
-            if known is None or known.state != PRESENT:
-                continue
-            if known.content_id is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
-                return known.content_id
+        known = _known_at(library, place)
+        if known is None or known.state != PRESENT:
+            continue
+        if known.content_id is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+            return known.content_id
     return None
+
+
+def _known_at(library: Library, place: str) -> KnownFile | None:
+    """What the library knows of a file, by its absolute path."""
+    for id, root in library.store.roots().items():
+        scope = relative_to(place, root)
+        if scope:
+            directory, _, name = scope.rpartition("/")
+            return library.store.known_in(id, directory).get(name)
+    return None  # roots never nest
+
+
+def why_not_held(library: Library, path: str) -> str:
+    """Why `content_at` gave nothing for a path, and what to do about it."""
+    import shlex
+
+    from indexer.scan import worth_opening
+
+    if os.path.isdir(os.path.expanduser(path)):
+        return f"{path} is a folder; name one of its files"
+    known = next((found for place in spellings(path) if (found := _known_at(library, place)) is not None), None)
+    lost = [root for root in library.store.roots().values() if not os.path.isdir(root)]
+    moved = "".join(f"; if {root} was moved, say so with: mmsearch move {shlex.quote(root)} NEW" for root in lost[:1])
+    if not os.path.exists(os.path.expanduser(path)):
+        if known is not None:
+            return f"{path} is not there any more" + (moved or "; bring the library up to date with: mmsearch index")
+        return f"there is no file at {path}, and the library knows of none there{moved}"
+    if known is not None and known.state == FAILED:
+        return f"{path} could not be read when it was indexed; see why with: mmsearch status --failed"
+    if known is not None:
+        return f"{path} has changed since it was indexed; bring it up to date with: mmsearch index {shlex.quote(path)}"
+    if not os.path.isfile(os.path.expanduser(path)) or not worth_opening(path):
+        return f"{path} is of no kind that mmsearch reads, and not in the library"
+    return f"{path} is not in the library{moved}; bring it in with: mmsearch index {shlex.quote(path)}"
 
 
 def stored_reading(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.errors import UsageError
 from mmsearch.query import Query
 from mmsearch.rank import Answer, Hit
-from mmsearch.session import Liked, Session, Step
+from mmsearch.session import Hidden, Liked, Session, Step
 
 if TYPE_CHECKING:
     from mmsearch.insights import Insights
@@ -57,12 +57,13 @@ def save(engine: Insights, steps: list[Step] | tuple[Step, ...]) -> None:
             raise
 
 
-def recall(engine: Insights, k: int | None = None) -> Session:
+def recall(engine: Insights, k: int | None = None, moments: bool | None = None) -> Session:
     """The session of a library's last query; a new one where none was kept.
 
     Args:
         engine: on the library.
-        k: how many files the next answers have; as many as the last query asked for when None.
+        k: how many files the next answers have; as many as in the turn before when None.
+        moments: whether they list moments as results of their own; as in the turn before when None.
 
     Raises:
         UsageError: what was kept cannot be read.
@@ -70,7 +71,7 @@ def recall(engine: Insights, k: int | None = None) -> Session:
     try:
         value = json.loads(_place(engine).read_text(encoding="utf-8"))
     except OSError:
-        return Session(engine, k or 10)
+        return Session(engine, k, moments=moments)
     except ValueError as error:
         raise UsageError(_UNREADABLE) from error
     try:
@@ -79,7 +80,7 @@ def recall(engine: Insights, k: int | None = None) -> Session:
         steps = [_step_of(row) for row in value["steps"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(_UNREADABLE) from error
-    return Session(engine, k or (steps[-1].query.k if steps else 10), steps)
+    return Session(engine, k, steps, moments)
 
 
 _UNREADABLE = "the last query cannot be read back; ask a new one with: mmsearch query"
@@ -100,7 +101,10 @@ def _step_json(step: Step) -> dict[str, Any]:
             {"path": one.path, "channel": one.channel, "start": one.start_seconds, "good": one.good}
             for one in step.liked
         ],
-        "hidden": list(step.hidden),
+        "hidden": [
+            one.path if one.channel is None else {"path": one.path, "channel": one.channel, "start": one.start_seconds}
+            for one in step.hidden
+        ],
         "hits": [
             {"path": hit.path, "kind": hit.kind, "channel": hit.channel, "start": hit.start_seconds, "score": hit.score}
             for hit in step.answer.hits[:_MOST_HITS]
@@ -114,4 +118,8 @@ def _step_of(row: Mapping[str, Any]) -> Step:
         for hit in row["hits"]
     )
     liked = tuple(Liked(one["path"], one["channel"], one["start"], bool(one["good"])) for one in row["liked"])
-    return Step(row["said"], Query.from_json(row["query"]), liked, tuple(row["hidden"]), Answer(hits))
+    hidden = tuple(
+        Hidden(one) if isinstance(one, str) else Hidden(one["path"], one["channel"], one["start"])
+        for one in row["hidden"]
+    )
+    return Step(row["said"], Query.from_json(row["query"]), liked, hidden, Answer(hits))

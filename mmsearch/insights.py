@@ -133,10 +133,9 @@ class Insights:
         Raises:
             UsageError: it does not.
         """
-        from mmsearch.held import content_at
+        from mmsearch.held import content_at, why_not_held
 
         content = content_at(self._library, path)
         if content is None:
-            there = "was not indexed, or has changed since" if os.path.exists(path) else "is not there"
-            raise UsageError(f"{path} {there}; bring it into the library with: mmsearch index {path}")
+            raise UsageError(why_not_held(self._library, path))
         return content

@@ -8,20 +8,21 @@
     new: a dog in the park                begin again
     undo                                  as before the last turn
 
-Several changes go on one line with commas between them.
+Several changes go on one line with commas between them, and the options of a query at its end: --moments, --in trips.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from indexer.errors import UsageError
 from indexer.names import Kind
+from mmsearch.grammar import parse_options
 
-Does = Literal["like", "unlike", "add", "less", "kind", "year", "new", "undo"]
+Does = Literal["like", "unlike", "add", "less", "kind", "year", "how", "new", "undo"]
 
 LAST = 0
 """A place that means the last of the results."""
@@ -29,12 +30,17 @@ LAST = 0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `places`: of hits, from 1, or `LAST`; `hide`: leave them out. `value`: words, a kind or a year."""
+    """One change.
+
+    `places`: of hits, from 1, or `LAST`; `hide`: leave them out. `value`: words, a kind or a year. `how`: fields of
+    `Query` that options name.
+    """
 
     does: Does
     places: tuple[int, ...] = ()
     value: str = ""
     hide: bool = False
+    how: Mapping[str, Any] = field(default_factory=dict)
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -83,14 +89,16 @@ def read_changes(text: str) -> tuple[Change, ...]:
     """What a line asks to be changed.
 
     Raises:
-        UsageError: it says nothing.
+        UsageError: it says nothing, or has an option that a query has not.
     """
     line = " ".join(text.split())
     if not line:
         raise UsageError('say what to change, for example: "more like 3", "not the second", "only at night"')
     if re.fullmatch(_RULES[1][0], line, re.IGNORECASE):
-        return (_change(line),)  # a new query may hold commas of its own
+        return (_change(line),)  # a new query may hold commas and options of its own
+    line, how = parse_options(line)
     changes = tuple(_change(part) for part in _NEXT.split(line) if part.strip())
+    changes += (Change("how", how=how),) * bool(how)
     if not changes:
         raise UsageError(f"{text!r} asks for no change that can be made")
     return changes

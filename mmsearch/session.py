@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from indexer.found import StoredSegments, segments_of
 from indexer.names import KINDS, Channel
 from indexer.types import Vectors
 from mmsearch.query import Query
-from mmsearch.rank import Answer, Hit
+from mmsearch.rank import MOMENTS_PER_FILE, Answer, Hit
 from mmsearch.readings import Approach, Reading
 from mmsearch.refining import LAST, Change, read_changes
 
@@ -60,13 +60,32 @@ class Liked:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """What was not wanted: a file, or only one moment of it where moments were listed (then it has a channel)."""
+
+    path: str
+    channel: Channel | None = None
+    start_seconds: float | None = None
+
+    def hides(self, hit: Hit) -> bool:
+        """Whether a hit is of the file; of a moment: whether it shows that moment, and perhaps its neighbours."""
+        if self.channel is None or hit.path != self.path:
+            return hit.path == self.path
+        if self.start_seconds is None or hit.start_seconds is None:
+            return hit.channel == self.channel
+        end = hit.start_seconds if hit.end_seconds is None else hit.end_seconds
+        begins = hit.start_seconds <= self.start_seconds + 1e-3
+        return hit.channel == self.channel and begins and self.start_seconds < max(end, hit.start_seconds + 1e-3)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One turn: what was said, the query that it led to, the hits that move it, the files left out, and the answer."""
+    """One turn: what was said, the query that it led to, the hits that move it, what is left out, and the answer."""
 
     said: str
     query: Query
     liked: tuple[Liked, ...]
-    hidden: tuple[str, ...]
+    hidden: tuple[Hidden, ...]
     answer: Answer
 
 
@@ -75,13 +94,17 @@ class Session:
 
     Args:
         engine: an open engine; the session does not close it.
-        k: how many files an answer has, until a `Query` says otherwise.
+        k: how many files an answer has, until a query or a turn says otherwise; when None, as in the turn before.
         steps: earlier turns, such as `mmsearch.history` keeps.
+        moments: whether moments are listed as results of their own, in the same way.
     """
 
-    def __init__(self, engine: Insights, k: int = 10, steps: Sequence[Step] = ()) -> None:
+    def __init__(
+        self, engine: Insights, k: int | None = None, steps: Sequence[Step] = (), moments: bool | None = None
+    ) -> None:
         self._engine = engine
-        self._k = k
+        given = {"k": k, "moments": moments}
+        self._how: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._steps: list[Step] = list(steps)
 
     @property
@@ -111,20 +134,19 @@ class Session:
             EmptyLibraryError: nothing has been indexed yet.
         """
         if isinstance(said, Query):
-            self._k = said.k
             return self._ask(str(said), said, (), ())
         if not self._steps:
-            if any(change.does not in ("add", "new") for change in read_changes(said)):
+            if any(change.does not in ("add", "new", "how") for change in read_changes(said)):
                 raise UsageError(f"there is no query yet that {said!r} could change; say what to look for first")
             fresh = said.partition(":")[2] if said.lower().startswith(("new:", "search:", "find:")) else said
-            return self._ask(said, Query.parse(fresh), (), ())
+            return self._ask(said, self._parsed(fresh), (), ())
         changes = read_changes(said)
         if any(change.does == "undo" for change in changes):
             if len(changes) > 1:
                 raise UsageError("undo stands by itself")
             return self.undo()
         step = self._steps[-1]
-        query, liked, hidden = step.query, step.liked, step.hidden
+        query, liked, hidden = replace(step.query, **self._how), step.liked, step.hidden
         for change in changes:
             query, liked, hidden = self._changed(change, query, liked, hidden)
         return self._ask(said, query, liked, hidden)
@@ -138,24 +160,34 @@ class Session:
         if len(self._steps) < 2:
             raise UsageError("there is nothing to undo: this is the first query")
         before = self._steps[-2]
-        query = replace(before.query, k=self._k)
+        query = replace(before.query, **self._how)
         answer = ask(self._engine, query, before.liked, before.hidden)  # what was kept of it may be short
         self._steps = [*self._steps[:-2], replace(before, query=query, answer=answer)]
         return answer
 
     def _changed(
-        self, change: Change, query: Query, liked: tuple[Liked, ...], hidden: tuple[str, ...]
-    ) -> tuple[Query, tuple[Liked, ...], tuple[str, ...]]:
+        self, change: Change, query: Query, liked: tuple[Liked, ...], hidden: tuple[Hidden, ...]
+    ) -> tuple[Query, tuple[Liked, ...], tuple[Hidden, ...]]:
         if change.does == "new":
-            return Query.parse(change.value), (), ()
+            return self._parsed(change.value), (), ()
+        if change.does == "how":
+            return replace(query, **change.how), liked, hidden
         if change.does in ("like", "unlike"):
             hits = [self._hit(place) for place in change.places]
-            own = {hit.path for hit in hits}
-            kept = tuple(one for one in liked if one.path not in own)
             more = tuple(Liked.of(hit, good=change.does == "like") for hit in hits)
-            gone = tuple(hit.path for hit in hits) if change.hide else ()
+            # Where moments are listed, something else may have been said of another moment of the same file.
+            by_moment = self._steps[-1].query.moments
+            own = {_named(one, by_moment) for one in more}
+            kept = tuple(one for one in liked if _named(one, by_moment) not in own)
+            gone = tuple(Hidden(*_named(one, by_moment)) for one in more) if change.hide else ()
             return query, (*kept, *more), tuple(dict.fromkeys((*hidden, *gone)))
         return _FIELDS[change.does](query, change.value), liked, hidden
+
+    def _parsed(self, text: str) -> Query:
+        """A query from a line of text, with as many files as before unless it says how many."""
+        fresh = Query.parse(text)
+        before = {"k": self._steps[-1].query.k} if self._steps else {}
+        return replace(fresh, **{**before, **self._how, **fresh.how})
 
     def _hit(self, place: int) -> Hit:
         answer = self._steps[-1].answer
@@ -164,25 +196,29 @@ class Session:
         found: Hit = answer[len(answer) - 1 if place == LAST else place - 1]
         return found
 
-    def _ask(self, said: str, query: Query, liked: tuple[Liked, ...], hidden: tuple[str, ...]) -> Answer:
-        query = replace(query, k=self._k)
+    def _ask(self, said: str, query: Query, liked: tuple[Liked, ...], hidden: tuple[Hidden, ...]) -> Answer:
         answer = ask(self._engine, query, liked, hidden)
+        self._how = {name: value for name, value in self._how.items() if getattr(query, name) == value}
         self._steps = [*self._steps, Step(said, query, liked, hidden, answer)][-_MOST_STEPS:]
         return answer
 
 
-def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence[str]) -> Answer:
-    """A query moved by hits that were liked or not, without some files in its answer."""
+def _named(liked: Liked, by_moment: bool) -> tuple[str, Channel | None, float | None]:
+    """What was meant: the file, or one moment of it."""
+    return (liked.path, liked.channel, liked.start_seconds) if by_moment else (liked.path, None, None)
+
+
+def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence[Hidden]) -> Answer:
+    """A query moved by hits that were liked or not, without some files or moments in its answer."""
     k = query.k
-    wider = replace(query, k=k + len(hidden))
+    wider = replace(query, k=k + len(hidden) * (1 + MOMENTS_PER_FILE if query.moments else 1))
     given: dict[int, Reading] = {}
     if liked:
         place = next(number for number, term in enumerate(query.terms) if term.weight > 0)
         ready = engine._prepared(wider)
         given[place] = moved(engine, ready.generation_id, ready.readings[place], liked)
     answer = engine._ask(wider, hidden=False, given=given)
-    left_out = set(hidden)
-    hits = tuple(hit for hit in answer if hit.path not in left_out)[:k]
+    hits = tuple(hit for hit in answer if not any(one.hides(hit) for one in hidden))[:k]
     if liked:
         return Answer(tuple(map(_unsure, hits)), None)
     return Answer(hits, any(hit.matches_well for hit in hits) if answer.matches_well is not None else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +16,7 @@ from mmsearch.bridge.trial import BridgeReport, Direction, Trial
 from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
 from mmsearch.facets import Facets
-from mmsearch.output.text import clean, clock, many, path
+from mmsearch.output.text import clean, clock, first_few, many, path, times, took
 from mmsearch.status import Status
 from mmsearch.training.report import TrainingReport
 from mmsearch.units import amount
@@ -46,10 +47,10 @@ def duplicates(groups: list[DuplicateGroup]) -> Iterator[str]:
             yield ""
         for file in group.files:
             size = f"{file.width}x{file.height}" if file.width and file.height else ""
-            first, *further = [f"{clock(start)}-{clock(end)}" for start, end in file.spans] or [""]
+            first, *further = [times(start, end) for start, end in file.spans] or [""]
             yield f"{file.kind:<5}  {size:<9}  {first:<11}  {path(file.path)}"
             if further:
-                yield f"{'':31}also {', '.join(further)}"
+                yield f"{'':31}also {first_few(further, 5)}"
             for copy in file.copies:
                 yield f"{'':31}same bytes: {path(copy)}"
 
@@ -70,6 +71,11 @@ def _duplicate_json(file: DuplicateFile) -> dict[str, Any]:
     }
 
 
+def if_moved(root: str) -> str:
+    """What to do where an indexed folder is not there any more."""
+    return f"if it was moved, say so with: mmsearch move {shlex.quote(path(root))} NEW"
+
+
 def report(done: IndexReport) -> Iterator[str]:
     """What an indexing run did."""
     encoded = done.added + done.changed
@@ -78,8 +84,8 @@ def report(done: IndexReport) -> Iterator[str]:
     parts += [f"{done.moved:,} moved"] * bool(done.moved)
     copies = done.linked - done.moved
     parts += [many(copies, "copy", "copies") + " of known files"] * (copies > 0)
-    parts += [f"{done.failed:,} failed"] * bool(done.failed)
-    yield f"Indexed: {', '.join(parts)} ({done.seconds:.1f} s{rate})"
+    parts += [failed(done.failed, done.failed_folders, noun=False)] * bool(done.failed)
+    yield f"Indexed: {', '.join(parts)} ({took(done.seconds)}{rate})"
     if done.no_speech:
         yield f"  {many(done.no_speech, 'file')} with sound but no speech found"
     if done.missing:
@@ -91,8 +97,9 @@ def report(done: IndexReport) -> Iterator[str]:
     if done.ignored:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
-        yield f"  {path(root)} is not there or empty now; what is known of its files is kept. If it was moved: "
-        yield "    mmsearch move OLD NEW; if it is gone for good: mmsearch remove OLD"
+        yield f"  {path(root)} is not there or empty now; what is known of its files is kept"
+    if done.unreachable:
+        yield "    what was moved: mmsearch move OLD NEW; what is gone for good: mmsearch remove OLD"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial
@@ -100,6 +107,14 @@ def report(done: IndexReport) -> Iterator[str]:
         yield f"  and {all_failures - shown:,} more: see mmsearch status --failed"
     if done.interrupted:
         yield "Interrupted. What was done is kept; run the same command again to go on."
+
+
+def failed(files: int, folders: int, *, noun: bool = True) -> str:
+    """How many files and folders failed; `files` counts both. `noun`: whether it is to be said that they are files."""
+    own = files - folders
+    parts = [f"{many(own, 'file') if noun else f'{own:,}'} failed"] * bool(own)
+    parts += [f"{many(folders, 'folder')} not readable"] * bool(folders)
+    return ", ".join(parts)
 
 
 def report_json(done: IndexReport) -> dict[str, Any]:
@@ -110,10 +125,11 @@ def report_json(done: IndexReport) -> dict[str, Any]:
 def progress(state: Progress, seconds: float) -> str:
     """How far a run is, as one plain line."""
     rate = state.done / seconds if seconds > 0 else 0.0
+    speed = f", {rate:.1f}/s" if rate >= 0.05 else ""
     more = "+" if state.scanning else ""
     left = f", {clock((state.found - state.done) / rate)} left" if rate and not state.scanning else ""
     failed = f", {state.failed:,} failed" if state.failed else ""
-    return f"{state.done:,} of {state.found:,}{more} files, {rate:.1f}/s{left}{failed}"
+    return f"{state.done:,} of {state.found:,}{more} files{speed}{left}{failed}"
 
 
 def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
@@ -139,6 +155,9 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     for number, root in enumerate(counts.roots):
         reach = "" if root.reachable else "  (cannot be reached now)"
         yield f"{'Folders' if number == 0 else '':<8}  {path(root.path)}  {many(root.files, 'file')}{reach}"
+    for root in counts.roots:
+        if not root.reachable:
+            yield f"{'':<8}  {if_moved(root.path)}"
     kinds = [many(counts.kinds[kind], *_KIND_NOUNS[kind]) for kind in KINDS if counts.kinds.get(kind)]
     hours = f"; {counts.hours:.1f} hours of sound and video" if counts.hours >= 0.05 else ""
     yield f"Indexed   {', '.join(kinds) or 'nothing'}{hours}"
@@ -153,7 +172,9 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     if counts.missing:
         yield f"Missing   {many(counts.missing, 'file')} gone from disk; forget with: mmsearch index --prune"
     if counts.failed:
-        yield f"Failed    {many(counts.failed, 'file')}; try again with: mmsearch index --retry-failed"
+        parts = [many(counts.failed - counts.failed_folders, "file")] * (counts.failed > counts.failed_folders)
+        parts += [many(counts.failed_folders, "folder")] * bool(counts.failed_folders)
+        yield f"Failed    {' and '.join(parts)}; try again with: mmsearch index --retry-failed"
     if counts.partial:
         yield f"Partial   {many(counts.partial, 'file')} could be read only in part"
     shown = found.troubles if all_troubles else found.troubles[:20]

@@ -30,7 +30,10 @@ def check_sidecar(path: str | os.PathLike[str], *, overwrite: bool) -> str | Non
     Raises:
         UsageError: there is one that mmsearch did not write, and `overwrite` is not set.
     """
+    from mmsearch.output.files import check_writable
+
     place = sidecar_of(path)
+    check_writable(place.parent, "a sidecar")
     if not place.exists():
         return None
     if f'xmptk="{_TOOL}"'.encode() in place.read_bytes()[:4096]:

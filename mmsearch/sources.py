@@ -36,8 +36,13 @@ def is_file(text: str, base: Path | None = None) -> bool:
     return not re.search(r"\s", text) or os.path.isfile(_absolute(text, base))
 
 
-def found(path: str | os.PathLike[str], *, base: Path | None = None) -> Path:
+def found(path: str | os.PathLike[str], *, base: Path | None = None, is_named: bool = False) -> Path:
     """The absolute path of a file that is there. Links are not resolved: a file keeps the name it was given by.
+
+    Args:
+        path: "~" is resolved.
+        base: the folder that a relative path starts from; the current one when None.
+        is_named: whether it was said that it is a file. Else words may have been meant.
 
     Raises:
         UsageError: nothing is there, or a folder, or it may not be read; or the path makes no sense.
@@ -52,6 +57,8 @@ def found(path: str | os.PathLike[str], *, base: Path | None = None) -> Path:
         raise UsageError(f"{text} is on the web, and mmsearch fetches nothing: save it first, then name the file")
     if os.path.exists(place):
         raise UsageError(f"{text} is no file that can be read through (a device or a pipe); use - for standard input")
+    if is_named:
+        raise UsageError(f"there is no file at {text}")
     name = re.split(r"[/\\]", text)[-1] or text
     raise UsageError(
         f"there is no file at {text}; to look for the words, write text:{text} or put double quotes inside the "

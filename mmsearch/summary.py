@@ -112,9 +112,10 @@ def summary_of(library: Library, content: int, path: str, moments: int | None = 
     generation = library.store.generation()
     found = [] if generation is None else segments_of(library.store, generation[0], [content])
     visual = next((some for some in found if some.channel == "visual" and not np.isnan(some.spans).any()), None)
-    if visual is None:
-        raise UsageError(f"{path} has no frames in the library: a summary is made of a video")
     file = files_of(library.store, [content], Filter()).get(content)
+    if visual is None:
+        what = "nothing of it could be seen" if file is None or file.kind == "video" else f"its kind is {file.kind}"
+        raise UsageError(f"a summary is made of the frames of a video, and {path} has none: {what}")
     order = np.argsort(visual.spans[:, 0], kind="stable")
     vectors, spans = visual.vectors[order], visual.spans[order]
     durations = np.maximum(spans[:, 1] - spans[:, 0], 1e-3)
@@ -190,20 +191,24 @@ def _most(vectors: Vectors, durations: NDArray[np.float64]) -> float:
 
 
 def _said(speech: StoredSegments | None, start: float, end: float) -> str | None:
-    """The lines that are spoken during a frame."""
+    """The lines that are spoken during a frame: half of the line, or of the frame; else the one with most of it."""
     if speech is None:
         return None
-    during = (speech.spans[:, 0] < end) & (speech.spans[:, 1] > start)
+    starts, ends = speech.spans[:, 0], speech.spans[:, 1]
+    common = np.minimum(ends, end) - np.maximum(starts, start)
+    during = (common > 0) & (common >= np.minimum(ends - starts, end - start) / 2)
+    if not during.any():
+        during = (common > 0) & (common == common.max(initial=0.0))
     rows = sorted(np.flatnonzero(during).tolist(), key=lambda row: float(speech.spans[row, 0]))
     return " ".join(text for row in rows if (text := speech.texts[row])) or None
 
 
 def lines(summary: Summary) -> Iterator[str]:
     """A summary as plain lines, one for each moment."""
-    from mmsearch.output.text import clock, many, path, snippet
+    from mmsearch.output.text import clock, lasting, many, path, snippet
 
     moments = many(len(summary.moments), "moment")
     yield f"{path(summary.path)}: {moments} cover {100 * summary.coverage:.0f} % of {clock(summary.duration_seconds)}"
     for moment in summary.moments:
         text = f"  {snippet(moment.text, 80)[0]}" if moment.text else ""
-        yield f"  {clock(moment.start_seconds):>7}  stands for {clock(moment.stands_for):>5}{text}"
+        yield f"  {clock(moment.start_seconds):>7}  stands for {lasting(moment.stands_for):>5}{text}"

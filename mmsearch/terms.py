@@ -73,7 +73,7 @@ class Term:
         """
         from mmsearch.sources import found, kind_of
 
-        place = found(path, base=base)
+        place = found(path, base=base, is_named=kind is not None)
         return cls(kind_of(place, kind), str(place), weight)
 
     @classmethod

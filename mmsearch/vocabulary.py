@@ -73,10 +73,16 @@ class Vocabulary:
             UsageError: it cannot be read, or is no vocabulary.
         """
         try:
-            return cls.of_lines(Path(path).read_text(encoding="utf-8-sig"))
+            text = Path(path).read_text(encoding="utf-8-sig")
+            if "\0" in text:
+                raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "a NUL character")
+            return cls.of_lines(text)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UsageError(f"{os.fspath(path)} cannot be read as a vocabulary: {reason}") from error
+            raise UsageError(
+                f"{os.fspath(path)} cannot be read as a vocabulary: {reason}; a vocabulary is a text file with one "
+                "label a line, and further names of it after commas"
+            ) from error
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from mmsearch.commands.terminal import NOTHING, complain, print_json, print_line
 from mmsearch.output import options
 
 if TYPE_CHECKING:
+    from mmsearch.engine import Engine
     from mmsearch.output import OutputSettings, Results
     from mmsearch.rank import Answer
 
@@ -103,10 +105,13 @@ def query(
                 found, quality = ask_judged(engine, judged, asked)
             advice = engine.missing_bridge(asked)
             remember(engine, asked, found)  # for `mmsearch refine`
+            lost = lost_folders(engine, found)
     measured = None if quality is None else quality.to_json()
     give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
     if quality is not None:
         tell_quality(quality, wanted.format)
+    for line in lost:
+        complain(line)
     if advice:
         complain(advice)
     _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice))
@@ -152,8 +157,25 @@ def similar(
     kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
     with open_engine(library, None, create=False) as engine:
         found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
+        lost = lost_folders(engine, found)
     give(Results(path, found.hits, found.matches_well), wanted)
+    for line in lost:
+        complain(line)
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
+
+
+def lost_folders(engine: Engine, found: Answer) -> list[str]:
+    """A line for each indexed folder that results lie in and that is not there now: moved, or not mounted."""
+    from indexer.paths import relative_to
+    from mmsearch import show
+
+    lost = []
+    for root in engine.library.store.roots().values():
+        inside = sum(relative_to(hit.path, root) is not None for hit in found)
+        if inside and not os.path.isdir(root):
+            lie = "1 result lies" if inside == 1 else f"{inside:,} results lie"
+            lost.append(f"{lie} in {show.path(root)}, which is not there now; {show.if_moved(root)}")
+    return lost
 
 
 def _exit_without(found: Answer, *, confident: bool, filtered: bool, quiet: bool = False) -> None:

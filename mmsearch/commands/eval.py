@@ -365,14 +365,18 @@ def _check_outputs(folder: Path | None, trec_run: Path | None, trec_qrels: Path 
         UsageError: there is such a file or folder, or no folder for a file.
     """
     from mmsearch.evaluation.trec import is_qrels, is_run
+    from mmsearch.output.files import check_folder, check_writable
 
     for file, is_ours in ((trec_run, is_run), (trec_qrels, is_qrels)):
         if file is None:
             continue
         if not file.parent.is_dir():
             raise UsageError(f"there is no folder {file.parent} to put {file.name} in")
+        check_writable(file.parent, file.name)
         if file.exists() and not is_ours(file):
             raise UsageError(f"{file} is there already, and is no such TREC file; remove it or take another name")
+    if folder is not None:
+        check_folder(folder, "the report")
     if folder is not None and folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UsageError(f"{folder} holds other files, and no report; name a new or empty folder")
 

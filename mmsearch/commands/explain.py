@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +53,8 @@ def explain(
 
 def lines(why: Explanation) -> Iterator[str]:
     """An explanation as plain lines."""
-    from mmsearch.output.text import clean, clock, path, percent
+    from mmsearch.explain.why import THE_WORDS
+    from mmsearch.output.text import clean, clock, path, percent, snippet, times, whole_percents
 
     unit = "over chance" if why.confidence is not None else "cosine"
     sure = f"{percent(why.confidence)}, " if why.confidence is not None else ""
@@ -62,27 +63,36 @@ def lines(why: Explanation) -> Iterator[str]:
     yield f"  The score is {why.formula}."
     if not why.fits_filters:
         yield "  The query's filters leave this file out."
-    for term in why.terms:
+    for term, share in zip(why.terms, whole_percents([term.share for term in why.terms]), strict=True):
         sign = "- " if term.weight < 0 else ""
         where = f" in {term.channel}" if term.channel else ""
         when = "" if term.start_seconds is None else f" at {clock(term.start_seconds)}"
+        literal = f": {found_literally(why.matched)}" if term.asked == THE_WORDS and why.matched else ""
         similarity = "" if term.cosine is None else f" (cosine {term.cosine:.3f})"
-        yield f"  {term.part:+7.2f}  {100 * term.share:+4.0f} %  {sign}{clean(term.asked)}{where}{when}{similarity}"
+        yield f"  {term.part:+7.2f}  {share:+4} %  {sign}{clean(term.asked)}{where}{when}{similarity}{literal}"
     timed = [stretch for stretch in why.stretches if stretch.start_seconds is not None]
     if timed:
         yield "Moments, the best first"
         for stretch in sorted(timed, key=lambda one: -one.score)[:5]:
-            times = f"{clock(stretch.start_seconds or 0.0)}-{clock(stretch.end_seconds or 0.0)}"
+            when = times(stretch.start_seconds, stretch.end_seconds)
             chance = f"{percent(stretch.confidence):>4}  " if stretch.confidence is not None else ""
             adds = f"  adds {stretch.part:+.2f}" if stretch.part else ""
-            yield f"  {times:<11}  {stretch.channel:<6}  {chance}{stretch.cosine:6.3f}{adds}"
+            yield f"  {when:<11}  {stretch.channel:<6}  {chance}{stretch.cosine:6.3f}{adds}"
     for line in why.lines:
-        yield f'Words in {line.channel} "{clean(" ".join(line.text.split())[:70])}"'
-        carrying = sorted((word for word in line.words if word.drop > 0), key=lambda word: -word.drop)[:8]
+        yield f"Words in {line.channel} {snippet(line.text, 70)[0]}"
+        carrying = sorted((word for word in line.words if word.drop >= 0.0005), key=lambda word: -word.drop)[:8]
         told = [f"{clean(word.text)} {word.drop:+.3f}{' (literal)' if word.literal else ''}" for word in carrying]
         yield f"  {', '.join(told) or 'no word by itself carries it'}"
     for one in why.maps:
         yield f"Picture  {clean(one.asked)}: {_region(one.values)} ({one.method})"
+
+
+def found_literally(matched: Sequence[str]) -> str:
+    """What was found as words, and that it was in the file's name: '"red", "hat", in the name'."""
+    from mmsearch.output.text import NAME, clean, first_few
+
+    words = [f'"{clean(word)}"' for word in matched if word != NAME]
+    return ", ".join([*([first_few(words, 8)] * bool(words)), *["in the name"] * (NAME in matched)])
 
 
 def _region(heat: object) -> str:

@@ -31,7 +31,8 @@ def find_judged(file: Path, arguments: Sequence[str], asked: Query) -> tuple[Eva
         UsageError: no query in the file asks this or has this id.
     """
     from mmsearch.evaluation.by_engine import query_of
-    from mmsearch.evaluation.single import judged_query
+    from mmsearch.evaluation.single import ids_of, judged_query
+    from mmsearch.output.text import clean, first_few
 
     judged = judged_query(file, asked.terms)
     if judged is None and len(arguments) == 1 and len(asked.terms) == 1:
@@ -39,7 +40,8 @@ def find_judged(file: Path, arguments: Sequence[str], asked: Query) -> tuple[Eva
         if judged is not None:
             asked = replace(asked, terms=query_of(judged).terms)
     if judged is None:
-        raise UsageError(f"no query in {file} asks {asked.asked}, or has this id; see docs/datasets.md")
+        ids = first_few([clean(id) for id in ids_of(file)], 8)
+        raise UsageError(f"no query in {file} asks {asked.asked}, or has this id; the ids are {ids}")
     return judged, asked
 
 

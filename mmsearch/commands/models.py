@@ -13,7 +13,7 @@ import typer
 from indexer.errors import UsageError, WeightsError
 from mmsearch.commands.terminal import ModelEvents, complain, print_json, print_lines, stoppable
 from mmsearch.encoders.models import AUTO, EMBEDDED, MODELS, PARTS, Figure, Part
-from mmsearch.encoders.names import parse, short_name
+from mmsearch.encoders.names import no_such_model, parse, short_name
 from mmsearch.encoders.pull import (
     Plan,
     described,
@@ -78,10 +78,7 @@ def pull_command(
     if name == AUTO:
         raise UsageError(f"{AUTO} is a choice and not a model; name one of {', '.join(MODELS)}")
     if parse(name) is None:
-        raise UsageError(
-            f"there is no model {name!r}; name one of {', '.join(MODELS)}, parts such as {MODELS['fast'].parts}, or"
-            " speech:base"
-        )
+        raise no_such_model(name)
     if not needs_of(name):
         where = "is installed with mmsearch" if name == EMBEDDED else "lies on this machine"
         print_lines([f"{name} {where}: there is nothing to fetch"])

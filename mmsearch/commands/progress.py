@@ -126,7 +126,7 @@ def _indexing_bar() -> Iterator[Callable[[Progress], None]]:
                 description=description,
                 completed=state.done,
                 total=state.found or None,
-                rate=f"{rate:.1f} files/s",
+                rate=f"{rate:.1f} files/s" if rate >= 0.05 else "",
                 failed=failed,
             )
 

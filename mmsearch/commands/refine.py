@@ -24,11 +24,15 @@ def refine(
         list[str] | None,
         typer.Argument(
             metavar="[TEXT]...",
-            help='What to change: "more like 3", "not the second", "only at night", "+ snow", "- people", "undo". '
-            "Put -- before a text that begins with -.",
+            help='What to change: "more like 3", "not the second", "only at night", "+ snow", "- people", "undo"; '
+            "at the end options of a query, such as --in PLACE. Put -- before a text that begins with -.",
         ),
     ] = None,
     k: Annotated[int | None, typer.Option("-k", "--limit", min=1, help="How many files to show.")] = None,
+    moments: Annotated[
+        bool | None,
+        typer.Option("--moments/--no-moments", help="List moments as results of their own.", show_default=False),
+    ] = None,
     library: LibraryOption = None,
     as_json: options.JsonOption = False,
     jsonl: options.JsonlOption = False,
@@ -48,7 +52,7 @@ def refine(
         json=as_json, jsonl=jsonl, csv=csv, paths=paths, null=null, contact_sheet=contact_sheet
     )
     with open_engine(library, None, create=False) as engine:
-        session = recall(engine, k)
+        session = recall(engine, k, moments)
         if said:
             _turn(engine, session, " ".join(said), wanted)
             if not session.answer:
@@ -58,6 +62,8 @@ def refine(
         for line in _lines(session):
             try:
                 _turn(engine, session, line, wanted)
+                if not session.answer:
+                    complain("nothing is left; go back with: undo")
             except UsageError as error:  # the conversation goes on
                 complain(str(error))
 
@@ -70,15 +76,36 @@ def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -
 
     answer = session.next(said)
     save(engine, session.history)
-    complain(f"asked: {session.asked}")
+    complain(f"asked: {asked_now(session)}")
     give(Results(session.asked, answer.hits, answer.matches_well), wanted)
+
+
+def asked_now(session: Session) -> str:
+    """All that shapes the next answer, on one line: terms, what moves them, what is left out, filters and the like."""
+    from mmsearch.grammar import format_options
+    from mmsearch.output.text import clock, path
+
+    def named(file: str, seconds: float | None) -> str:
+        at = "" if seconds is None or not step.query.moments else f" at {clock(seconds)}"
+        return f"{path(file)}{at}"
+
+    step = session.history[-1]
+    gone = {(one.path, one.start_seconds) for one in step.hidden} | {(one.path, None) for one in step.hidden}
+    moved = [
+        f"{'like' if one.good else 'unlike'} {named(one.path, one.start_seconds)}"
+        for one in step.liked
+        if one.good or (one.path, one.start_seconds) not in gone
+    ]
+    without = [f"without {named(one.path, one.start_seconds)}" for one in step.hidden]
+    options = format_options(step.query)
+    return ", ".join([step.query.asked, *moved, *without]) + (f"; {options}" if options else "")
 
 
 def _lines(session: Session) -> Iterator[str]:
     """What is typed, until the end of input, an empty line on a terminal, or "quit"."""
     on_terminal = sys.stdin.isatty()
     if on_terminal:
-        complain(f"the last query: {session.asked}" if session.history else "no query yet: say what to look for")
+        complain(f"the last query: {asked_now(session)}" if session.history else "no query yet: say what to look for")
         complain('try "more like 3", "not 2", "only videos", "+ snow", "- people", "undo"; an empty line ends it')
     while True:
         if on_terminal:

@@ -47,7 +47,6 @@ def serve(
     Only this computer can reach it, unless --host is given together with --token.
     """
     needs("serve", "fastapi", "uvicorn", "multipart")
-    from mmsearch.server.run import serve as run
     from mmsearch.server.settings import ServerSettings
 
     settings = ServerSettings(
@@ -62,6 +61,8 @@ def serve(
             _open(settings)
 
     with open_engine(library, None, create=allow_index) as engine:
+        from mmsearch.server.run import serve as run  # takes a while: by now nothing is wrong with what was asked
+
         before = signal.signal(signal.SIGTERM, _stop)
         try:
             run(engine, settings, on_ready=on_ready)

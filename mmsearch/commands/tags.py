@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmsearch.commands.opening import LibraryOption, open_engine
+from mmsearch.commands.progress import OnStage, stage_progress
 from mmsearch.commands.terminal import NOTHING, complain, print_json, print_lines
 from mmsearch.output.options import JsonOption
 
@@ -45,8 +48,8 @@ def tags(
     from mmsearch.sidecar import check_sidecar, write_sidecar
 
     remark = check_sidecar(file, overwrite=overwrite) if write_xmp else None
-    with open_engine(library, None, create=False) as engine:
-        found = engine.tags(file, k=k, vocabulary=vocabulary, on_progress=reading_labels())
+    with open_engine(library, None, create=False) as engine, reading_labels() as on_progress:
+        found = engine.tags(file, k=k, vocabulary=vocabulary, on_progress=on_progress)
     if as_json:
         print_json(found.to_json())
     else:
@@ -73,14 +76,21 @@ def _lines(found: Tags) -> Iterator[str]:
     yield from map(line, found.sure or found.tags[:_NEAREST])
 
 
-def reading_labels() -> Callable[[int, int], None]:
-    """Says once that labels are being encoded, should that take longer than a moment."""
-    began, told = time.monotonic(), False
+@contextmanager
+def reading_labels() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far labels are encoded, should that take longer than a moment; a bar on a terminal goes again."""
+    began = time.monotonic()
+    on_stage: OnStage | None = None
+    what = "reading the labels, once for this model"
+    with ExitStack() as shown:
 
-    def on_progress(done: int, total: int) -> None:
-        nonlocal told
-        if not told and time.monotonic() - began > _PATIENCE_SECONDS and done < total:
-            told = True
-            complain(f"reading the labels, once for this model: {done:,} of {total:,} sentences so far")
+        def on_progress(done: int, total: int) -> None:
+            nonlocal on_stage
+            if on_stage is None and time.monotonic() - began > _PATIENCE_SECONDS and done < total:
+                on_stage = shown.enter_context(stage_progress(quiet=False, first=what))
+                if not sys.stderr.isatty():
+                    complain(f"{what}: {done:,} of {total:,} sentences so far")
+            if on_stage is not None:
+                on_stage(what, done, total)
 
-    return on_progress
+        yield on_progress

@@ -97,6 +97,10 @@ def train(
     from mmsearch.training.fit import FitOptions
 
     options = FitOptions(loss, rank, epochs, batch, rate, decay, patience, seed)  # type: ignore[arg-type]
+    if plot is not None:
+        from mmsearch.output.files import check_png
+
+        check_png(plot, "Matplotlib", "a plot")
     with open_engine(library, None, create=False) as engine:
         trained = _adapt(
             engine,
@@ -148,8 +152,10 @@ def _undo(library: Path | None, *, as_json: bool) -> None:
 def _unfreeze(
     model: str, pairs: str, output: Path, *, batch: int, epochs: int, rate: float, seed: int, as_json: bool
 ) -> None:
+    from mmsearch.output.files import check_folder
     from mmsearch.training.lora import LoraOptions, fine_tune
 
+    check_folder(output, "the model that --unfreeze makes")
     options = LoraOptions(batch=batch, epochs=epochs, rate=rate, seed=seed)
     try:
         with cancelled_by_signals() as cancel, _progress(quiet=as_json) as on_progress:

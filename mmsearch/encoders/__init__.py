@@ -18,9 +18,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexer.errors import MmsearchError, ModelError
+from indexer.errors import MmsearchError, UnknownModelError
 from mmsearch.encoders.models import AUTO, DEFAULT_MODEL, EMBEDDED, MODELS, Model
-from mmsearch.encoders.names import are_different, canonical_name, parse, pinned, short_name, with_speech
+from mmsearch.encoders.names import (
+    are_different,
+    canonical_name,
+    no_such_model,
+    parse,
+    pinned,
+    short_name,
+    with_speech,
+)
 from mmsearch.encoders.schemes import SCHEMES
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 
@@ -39,15 +47,12 @@ def load_encoder(name: str, *, precision: str | None = None, speech: str | None 
             the name says, or else the installed one.
 
     Raises:
-        ModelError: there is no such model or recogniser.
+        UnknownModelError: there is no such model or recogniser, or the parts do not go together.
         UsageError: the model has no such precision.
     """
     named = parse(with_speech(name, speech))
     if named is None or not (named.whole or named.parts):
-        raise ModelError(
-            f"there is no model {name!r}; the models are: {', '.join(sorted(MODELS))}, and combinations such as"
-            f" {MODELS['fast'].parts}"
-        )
+        raise no_such_model(name)
     if named.whole == EMBEDDED:
         from mmsearch.encoders.mini import MiniEncoder
         from mmsearch.encoders.precision import only_float32
@@ -57,7 +62,7 @@ def load_encoder(name: str, *, precision: str | None = None, speech: str | None 
     modalities = [modality for scheme, _ in named.parts for modality in SCHEMES[scheme].modalities]
     for what, several in (("pictures", modalities.count("image") > 1), ("sounds", modalities.count("audio") > 1)):
         if several:
-            raise ModelError(f"model {name!r} has more than one part for {what}; name one")
+            raise UnknownModelError(f"model {name!r} has more than one part for {what}; name one")
     named = parse(pinned(str(named))) or named
     made = [SCHEMES[scheme].make(source, precision) for scheme, source in named.parts]
 

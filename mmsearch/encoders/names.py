@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-from indexer.errors import ModelError, UsageError
+from indexer.errors import UnknownModelError, UsageError
 from mmsearch.encoders.models import EMBEDDED, MODELS
 from mmsearch.encoders.schemes import SCHEMES
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, canonical_speech
@@ -55,13 +55,13 @@ def parse(name: str) -> Name | None:
     A recogniser alone ("speech:base") has neither parts nor a whole: it can be fetched, and is no model.
 
     Raises:
-        ModelError: a part names nothing that its kind could be.
+        UnknownModelError: a part names nothing that its kind could be.
     """
     pieces = _JOINT.split(name)
     spoken = [piece.partition(":")[2] for piece in pieces if piece.startswith(f"{SPEECH}:")]
     pieces = [piece for piece in pieces if not piece.startswith(f"{SPEECH}:")]
     if len(spoken) > 1:
-        raise ModelError(f"the model {name!r} names more than one recogniser of speech; name one")
+        raise UnknownModelError(f"the model {name!r} names more than one recogniser of speech; name one")
     speech = canonical_speech(spoken[0]) if spoken else None
     if len(pieces) == 1 and pieces[0] in MODELS:
         pieces = _JOINT.split(MODELS[pieces[0]].parts)
@@ -71,6 +71,17 @@ def parse(name: str) -> Name | None:
     if not all(scheme in SCHEMES and source for scheme, source in parts) or not (parts or spoken):
         return None
     return Name(tuple((scheme, SCHEMES[scheme].canonical(source)) for scheme, source in parts), None, speech)
+
+
+def no_such_model(name: str) -> UnknownModelError:
+    """The error for a name that `parse` makes nothing of, with the nearest of those that there are."""
+    import difflib
+
+    near = difflib.get_close_matches(name.casefold(), MODELS, 1)
+    meant = f"the nearest is {near[0]}; " if near else ""
+    return UnknownModelError(
+        f"there is no model {name!r}; {meant}name one of {', '.join(MODELS)}, or parts such as {MODELS['fast'].parts}"
+    )
 
 
 def canonical_name(name: str) -> str:
@@ -87,7 +98,7 @@ def with_speech(name: str, speech: str | None) -> str:
 
     Raises:
         UsageError: the name says another one.
-        ModelError: there is no such recogniser.
+        UnknownModelError: there is no such recogniser.
     """
     found = parse(name)
     if speech is None or found is None:

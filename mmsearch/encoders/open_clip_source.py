@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import ModelError, WeightsError
+from indexer.errors import ModelError, UnknownModelError, WeightsError
 from mmsearch.encoders.checkpoint import check_safetensors
 from mmsearch.encoders.files import file_fingerprint, read_json_object
 from mmsearch.encoders.hub import Need, cached, require
@@ -86,7 +86,7 @@ class Source:
         """Take apart what follows "open_clip:".
 
         Raises:
-            ModelError: it is none of the four forms.
+            UnknownModelError: it is none of the four forms.
         """
         if name.startswith(HUB_PREFIX):
             repository, _, revision = name.removeprefix(HUB_PREFIX).partition("@")
@@ -99,7 +99,7 @@ class Source:
         tag, _, revision = rest.partition("@")
         if architecture and tag:
             return cls(architecture=architecture, tag=tag, revision=revision or None)
-        raise ModelError(
+        raise UnknownModelError(
             f"'open_clip:{name}' names no weights; it may be open_clip:ARCHITECTURE/TAG, open_clip:hf-hub:OWNER/NAME,"
             " open_clip:ARCHITECTURE//PATH/TO/FILE or open_clip:/PATH/TO/FOLDER"
         )
@@ -219,7 +219,9 @@ class Source:
         row = rows.get((self.tag or "").lower().replace("-", "_"))
         if row is None:
             known = ", ".join(sorted(rows)) or "none: name a file of weights, open_clip:ARCHITECTURE//PATH/TO/FILE"
-            raise ModelError(f"open_clip has no weights {self.tag!r} for {self.architecture}; its tags are: {known}")
+            raise UnknownModelError(
+                f"open_clip has no weights {self.tag!r} for {self.architecture}; its tags are: {known}"
+            )
         return row
 
     @cached_property
@@ -287,14 +289,14 @@ def architecture_config(architecture: str) -> dict[str, Any]:
     """The configuration that open_clip carries for an architecture. open_clip is found, not imported.
 
     Raises:
-        ModelError: there is no such architecture.
+        UnknownModelError: there is no such architecture.
     """
     folder = config_folder()
     path = folder / f"{architecture}.json"
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.json"))
         near = difflib.get_close_matches(architecture, known, n=5, cutoff=0.5) or known[:5]
-        raise ModelError(
+        raise UnknownModelError(
             f"open_clip has no architecture {architecture!r}; it has {len(known)}, such as {', '.join(near)}"
         )
     return read_json_object(path)

@@ -33,7 +33,7 @@ class ModelRequest:
         """A request in the words of a caller, for whom "auto" says nothing.
 
         Raises:
-            ModelError: there is no such recogniser of speech.
+            UnknownModelError: there is no such recogniser of speech.
             UsageError: there is no such precision.
         """
         return cls(

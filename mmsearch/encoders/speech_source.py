@@ -10,7 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from indexer.errors import ModelError, WeightsError
+from indexer.errors import ModelError, UnknownModelError, WeightsError
 from mmsearch.encoders.files import file_fingerprint
 from mmsearch.encoders.hub import Need, require
 
@@ -51,7 +51,7 @@ def canonical_speech(source: str) -> str:
     """The name that means the same from anywhere: a folder's is absolute.
 
     Raises:
-        ModelError: it names nothing that could listen.
+        UnknownModelError: it names nothing that could listen.
     """
     if source in (NO_SPEECH, EMBEDDED_SPEECH):
         return source
@@ -62,7 +62,7 @@ def canonical_speech(source: str) -> str:
         return os.path.abspath(os.path.expanduser(source))
     if "/" in source:
         return source
-    raise ModelError(
+    raise UnknownModelError(
         f"there is no speech recogniser {source!r}; it is off, {EMBEDDED_SPEECH} (installed), one of"
         f" {', '.join(SIZES)}, a repository owner/name or a folder, converted for CTranslate2"
     )

@@ -92,6 +92,11 @@ def judged_query(file: str | os.PathLike[str], asked: Sequence[Term] | str) -> E
     return found[0] if found else None
 
 
+def ids_of(file: str | os.PathLike[str]) -> list[str]:
+    """The ids of all queries of a file of judgements."""
+    return [query.id for query in load_judgements(file, parse=grammar_terms).queries]
+
+
 def quality_of(query: EvaluationQuery, hits: Sequence[Hit], k: int) -> Quality:
     """Hold the first k results against a query's judgements. Files that the query is made of do not count."""
     judged = set(query.relevant)

@@ -15,7 +15,7 @@ from mmsearch.explain.pictures import read_picture
 from mmsearch.explain.values import Explanation, Line, PictureMap, Stretch, WordShare
 from mmsearch.output.colours import ACCENT, BRIGHT, GOOD, GROUND, MAT, QUIET
 from mmsearch.output.fonts import Letters
-from mmsearch.output.text import clean, clock, percent
+from mmsearch.output.text import clean, clock, percent, times, whole_percents
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ def _line(line: Line, canvas: Canvas, highest: float) -> Image.Image:
     letters, small = canvas.letters[17], canvas.letters[13]
     rows = _flow(line, canvas, letters)
     image, pen = canvas.strip(34 + 28 * len(rows) + 14)
-    when = "" if line.start_seconds is None else f"  {clock(line.start_seconds)}-{clock(line.end_seconds or 0.0)}"
+    when = "" if line.start_seconds is None else f"  {times(line.start_seconds, line.end_seconds)}"
     small.draw(pen, (canvas.margin, 20), f"{line.channel}{when}   cosine {line.cosine:.3f}", QUIET)
     for number, row in enumerate(rows):
         baseline = 34 + 28 * number + 18
@@ -262,14 +262,15 @@ def terms(why: Explanation, canvas: Canvas) -> Iterator[Image.Image]:
     zero = canvas.margin + label_room + (room / 2 if has_negative else 0)
     reach = room / 2 if has_negative else room
     small.draw(pen, (canvas.margin, 20), "what each term adds to the score", QUIET)
-    for number, term in enumerate(why.terms):
+    shares = whole_percents([term.share for term in why.terms])
+    for number, (term, share) in enumerate(zip(why.terms, shares, strict=True)):
         baseline = 36 + 30 * number + 16
         name = f"{'-' if term.weight < 0 else ''}{clean(term.asked)}"
         letters.draw(pen, (canvas.margin, baseline), letters.fitted(name, label_room - 20), BRIGHT)
         tip = zero + term.part / largest * reach
         box = (min(zero, tip), baseline - 14, max(zero, tip, zero + 1), baseline + 4)
         pen.rectangle(box, fill=WARM if term.part > 0 else COOL)
-        shown = f"{term.part:+.2f}   {100 * term.share:+.0f} %"
+        shown = f"{term.part:+.2f}   {share:+} %"
         letters.draw(pen, (canvas.width - canvas.margin - letters.width(shown), baseline), shown, QUIET)
     yield image
 

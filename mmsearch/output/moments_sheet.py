@@ -11,14 +11,15 @@ from PIL import Image, ImageDraw
 from indexer.media import sniff
 from mmsearch.output.colours import ACCENT, BRIGHT, GROUND, MAT, QUIET
 from mmsearch.output.fonts import Letters
-from mmsearch.output.text import clean, clock, many
+from mmsearch.output.text import clean, clock, lasting, many
 from mmsearch.output.thumbnails import placeholder
 from mmsearch.summary import KeyMoment, Summary
 
 _log = logging.getLogger(__name__)
 
 _PICTURE = (320, 200)
-_CAPTION = 44
+_CAPTION = 72
+_SAID_LINES = 2
 _GAP = 20
 _MARGIN = 36
 _HEADER = 92
@@ -55,7 +56,7 @@ def _header(pen: ImageDraw.ImageDraw, summary: Summary, width: int, letters: dic
     whole = summary.duration_seconds or 1.0
     for moment in summary.moments:
         left = _MARGIN + moment.start_seconds / whole * inner
-        right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner)
+        right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner - 3)  # neighbours stay apart
         pen.rectangle((left, 60, right, 60 + _BAR), fill=ACCENT)
 
 
@@ -68,8 +69,9 @@ def _tile(sheet: Image.Image, at: tuple[int, int], moment: KeyMoment, path: str,
     when = clock(moment.start_seconds)
     letters[15].draw(pen, (left, top + height + 22), when, BRIGHT)
     x = left + letters[15].width(when) + 12
-    told = f"stands for {clock(moment.stands_for)}" + (f"   {clean(moment.text)}" if moment.text else "")
-    letters[13].draw(pen, (x, top + height + 22), letters[13].fitted(told, left + width - x), QUIET)
+    letters[13].draw(pen, (x, top + height + 22), f"stands for {lasting(moment.stands_for)}", QUIET)
+    for number, line in enumerate(letters[13].wrapped(clean(moment.text or ""), width, _SAID_LINES)):
+        letters[13].draw(pen, (left, top + height + 42 + 18 * number), line, QUIET)
 
 
 def _frame(path: str, seconds: float) -> Image.Image:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from mmsearch.output.settings import OutputSettings, Results
-from mmsearch.output.text import close_moments, cosine, many, path, percent, snippet, span
+from mmsearch.output.text import close_moments, cosine, first_few, many, path, percent, snippet, span
 
 
 def write(results: Results, settings: OutputSettings, stream: TextIO) -> None:
@@ -26,9 +26,9 @@ def lines(results: Results, settings: OutputSettings) -> Iterator[str]:
             yield f"{indent}{snippet(hit.text, matched=hit.matched)[0]}"
         close = close_moments(hit)
         if close:
-            yield f"{indent}also {', '.join(close)}"
+            yield f"{indent}also {first_few(close)}"
         if hit.copies:
-            yield f"{indent}same as {', '.join(map(path, hit.copies))}"
+            yield f"{indent}same as {first_few([path(copy) for copy in hit.copies])}"
         if hit.duplicates and settings.duplicates:
             for twin in hit.duplicates:
                 yield f"{indent}much like {path(twin)}"

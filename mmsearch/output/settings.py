@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -86,19 +85,6 @@ _OPTIONS: dict[Format, str] = {"json": "--json", "jsonl": "--jsonl", "csv": "--c
 
 def _check_sheet(path: Path) -> None:
     """Before a search is made for nothing; and a photograph that is named by mistake must not be lost."""
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"a contact sheet is a PNG file; name one that ends in .png, not {os.fspath(path)!r}")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent} to put the contact sheet in")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name a file for the contact sheet")
-    if path.exists() and not _is_sheet(path):
-        raise UsageError(
-            f"{path} is there already, and is no contact sheet of mmsearch's; remove it or take another name"
-        )
+    from mmsearch.output.files import check_png
 
-
-def _is_sheet(path: Path) -> bool:
-    """Whether a file is a contact sheet of ours. The mark is near the beginning; Pillow would take long to import."""
-    with path.open("rb") as file:
-        return f"tEXtSoftware\0{SHEET_MARK}".encode() in file.read(256)
+    check_png(path, SHEET_MARK, "a contact sheet")

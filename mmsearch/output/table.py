@@ -13,7 +13,19 @@ from rich.text import Text
 
 from mmsearch.output.settings import OutputSettings, Results
 from mmsearch.output.terminal import Graphics, graphics
-from mmsearch.output.text import NAME, clean, close_moments, cosine, elided, many, path, percent, snippet, span
+from mmsearch.output.text import (
+    NAME,
+    clean,
+    close_moments,
+    cosine,
+    elided,
+    first_few,
+    many,
+    path,
+    percent,
+    snippet,
+    span,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,11 +118,10 @@ def _details(hit: Hit, settings: OutputSettings, room: int) -> list[Text]:
         found.append(Text(clean(" ".join(hit.title.split())), style="italic"))
     close = close_moments(hit)
     if close:
-        found.append(Text(f"also {', '.join(close)}", style="dim"))
+        found.append(Text(f"also {first_few(close)}", style="dim"))
     if hit.copies:
-        found.append(
-            Text(f"same as {', '.join(elided(path(copy), room, cell_len) for copy in hit.copies)}", style="dim")
-        )
+        copies = first_few([elided(path(copy), room, cell_len) for copy in hit.copies])
+        found.append(Text(f"same as {copies}", style="dim"))
     if settings.duplicates:
         found += [Text(f"much like {elided(path(twin), room - 10, cell_len)}", style="dim") for twin in hit.duplicates]
     elif hit.duplicates:

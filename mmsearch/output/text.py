@@ -17,6 +17,9 @@ NAME = "name"
 CLOSE = 0.1
 """Further moments are shown when they score nearly as well as the best; JSON has them all."""
 
+_WORTH_TELLING = 0.01
+"""The least confidence of a further moment that is shown."""
+
 JOINERS = "\u200c\u200d"
 """Invisible, harmless, and part of Persian words and of many emoji."""
 
@@ -67,11 +70,27 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def span(moment: Hit | Moment) -> str:
-    """A moment's span of time, "0:07-0:12"; "" for what has no times."""
-    if moment.start_seconds is None or moment.end_seconds is None:
+def times(start: float | None, end: float | None) -> str:
+    """A stretch of time, "0:07-0:12"; one time where both ends read the same, "" where there are none."""
+    if start is None or end is None:
         return ""
-    return f"{clock(moment.start_seconds)}-{clock(moment.end_seconds)}"
+    first, last = clock(start), clock(end)
+    return first if first == last else f"{first}-{last}"
+
+
+def span(moment: Hit | Moment) -> str:
+    """A moment's `times`."""
+    return times(moment.start_seconds, moment.end_seconds)
+
+
+def lasting(seconds: float) -> str:
+    """How long something is: "6 s", "1:30" from a minute on."""
+    return f"{seconds:.0f} s" if round(seconds) < 60 else clock(round(seconds))
+
+
+def took(seconds: float) -> str:
+    """How long something took: "14.1 s"; never "0.0 s"."""
+    return f"{seconds:.1f} s" if seconds >= 0.05 else "less than 0.1 s"
 
 
 def cosine(score: float | None) -> str:
@@ -87,15 +106,39 @@ def percent(confidence: float | None) -> str:
     return {"0%": "<1%", "100%": ">99%"}.get(shown, shown)
 
 
+def whole_percents(shares: Sequence[float]) -> list[int]:
+    """Shares in [-1, 1] as whole percents whose sizes add up to what the sizes of all shares do, by largest remainders.
+
+    Each rounded by itself, three thirds would make 99, and two halves of a per cent 101.
+    """
+    sizes = [100 * abs(share) for share in shares]
+    found = [int(size) for size in sizes]
+    left = round(sum(sizes)) - sum(found)
+    order = sorted(range(len(sizes)), key=lambda at: found[at] - sizes[at])
+    for at in order[:left]:
+        found[at] += 1
+    return [-size if share < 0 else size for size, share in zip(found, shares, strict=True)]
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Names with commas, and how many more there are: "a, b, c and 4 more"."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def many(count: int, one: str, more: str | None = None) -> str:
     """A number and its noun: "1 file", "3 files"."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def close_moments(hit: Hit) -> list[str]:
-    """Further moments nearly as good as the best: "0:12-0:15 (0.540)", or "(61%)" where there is a confidence."""
+    """Further moments nearly as good as the best: "0:12-0:15 (0.540)", or "(61%)" where there is a confidence.
+
+    Those that nearly anything would match as well say nothing, and are left out.
+    """
     close = (m for m in hit.moments if span(m) and m.score > (hit.score or 0.0) - CLOSE)
-    return [f"{span(m)} ({percent(m.confidence) or cosine(m.score)})" for m in close]
+    told = (m for m in close if m.confidence is None or m.confidence >= _WORTH_TELLING)
+    return [f"{span(m)} ({percent(m.confidence) or cosine(m.score)})" for m in told]
 
 
 def snippet(text: str, limit: int = 100, matched: Sequence[str] = ()) -> tuple[str, Spans]:

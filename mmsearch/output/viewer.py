@@ -83,7 +83,10 @@ def open_hit(hit: Hit) -> Iterator[str]:
         UsageError: there is nothing to open it with.
     """
     if not os.path.exists(hit.path):
-        raise LibraryError(f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index")
+        raise LibraryError(
+            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index "
+            "(or, where its folder was moved: mmsearch move OLD NEW)"
+        )
     how = opening(hit)
     if how.command is None:
         os.startfile(hit.path)  # type: ignore[attr-defined, unused-ignore]

@@ -377,6 +377,8 @@ class ReportModel(Model):
     moved: int
     unchanged: int
     failed: int
+    failed_folders: int
+    """Of the failed, how many are folders that cannot be read."""
     partial: int
     skipped: int
     missing: int

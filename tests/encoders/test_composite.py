@@ -281,7 +281,7 @@ def test_names_that_are_surely_different():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", r"no model 'nonsense'; the models are: balanced, best, fast, gemma, mini, multilingual, pe-av"),
+        ("nonsense", r"no model 'nonsense'; name one of mini, fast, balanced, best, multilingual, gemma, pe-av"),
         ("mini+clap:laion/x", r"no model"),
         ("clap:", r"no model"),
         ("open_clip:ViT-B-32/a+clip:x/y", r"more than one part for pictures"),

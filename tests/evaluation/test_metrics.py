@@ -239,7 +239,7 @@ def test_names_of_measures(text: str, name: str, label: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("recal@10", "no measure 'recal@10'; there are P@10"),
+        ("recal@10", "no measure 'recal@10'; the nearest is recall@10; there are precision@10"),
         ("P", "P takes a cutoff, as in P@10"),
         ("Rprec@5", "Rprec takes no cutoff"),
         ("P@0", "whole number from 1"),

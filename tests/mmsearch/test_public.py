@@ -54,6 +54,7 @@ def test_the_public_names_are_these_and_each_of_them_is_there():
         "Tags",
         "Term",
         "TowerSpec",
+        "UnknownModelError",
         "UnsupportedMediaError",
         "UsageError",
         "Vocabulary",

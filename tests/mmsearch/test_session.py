@@ -14,7 +14,7 @@ from indexer.testing import FakeEncoder
 from mmsearch import Engine, Query
 from mmsearch.history import recall, save
 from mmsearch.refining import LAST, Change, read_changes
-from mmsearch.session import BETA, GAMMA, rocchio
+from mmsearch.session import BETA, GAMMA, Session, rocchio
 
 # --- what is understood ---
 
@@ -206,6 +206,57 @@ def test_a_file_that_went_cannot_be_liked(engine, media):
         session.next("like 1")
 
 
+# --- options in a turn, and moments ---
+
+
+def test_options_at_the_end_of_a_turn_change_how_and_keep_what_was_liked(engine):
+    session = engine.session()
+    first = session.next(Query.of_text("red", words=False))
+    moved = session.next(f"more like {place(first, 'c-redblue.png')}")
+    both = session.next(f"more like {place(moved, 'e-blue.png')} --moments --kind image,video")
+    assert names(session.history[-1].liked) == ["c-redblue.png", "e-blue.png"]
+    assert session.history[-1].query.moments
+    assert session.history[-1].query.kinds == ("image", "video")
+    assert len([hit for hit in both if hit.path.endswith("f-clip.mp4")]) > 1
+    assert len(session.next("--limit 2")) == 2
+    assert session.history[-1].liked == session.history[-2].liked
+    assert session.history[-1].query.k == 2
+    assert len(session.undo()) > 2
+    with pytest.raises(UsageError, match="--nonsense is no option of a query"):
+        session.next("+ green --nonsense")
+
+
+def test_a_number_of_results_stays_until_a_turn_says_another(engine):
+    session = Session(engine, 3)
+    assert len(session.next("red")) == 3
+    assert len(session.next("+ green --limit 2")) == 2
+    assert len(session.next("- blue")) == 2
+    assert len(session.next("new: blue")) == 2
+    assert len(session.next("new: blue --limit 4")) == 4
+
+
+def test_moments_of_one_file_are_liked_and_left_out_one_by_one(engine):
+    session = engine.session()
+    first = session.next(Query.of_text("red", kinds=("video",), moments=True, words=False))
+    starts = [hit.start_seconds for hit in first]
+    assert len(starts) == 3
+    session.next("like 1")
+    session.next(f"less like {[hit.start_seconds for hit in session.answer].index(starts[1]) + 1}")
+    liked = session.history[-1].liked
+    assert [(one.start_seconds, one.good) for one in liked] == [(starts[0], True), (starts[1], False)]
+    at = [hit.start_seconds for hit in session.answer].index(starts[2]) + 1
+    left = session.next(f"not {at}")
+    assert sorted(hit.start_seconds for hit in left) == sorted(starts[:2])
+    save(engine, session.history)
+    again = recall(engine)
+    assert again.history[-1].hidden == session.history[-1].hidden
+    assert sorted(hit.start_seconds for hit in again.next("+ red")) == sorted(starts[:2])
+    files = session.next("new: red --kind video")
+    assert session.history[-1].hidden == ()
+    assert session.next("not 1").hits == ()  # a file by itself goes as a whole
+    assert len(files) == 1
+
+
 # --- kept between commands ---
 
 
@@ -257,7 +308,7 @@ def test_the_command_goes_on_from_the_last_query(run, media):
     code, out, err = run("refine", "not", "the", "first", "--paths")
     assert code == 0
     assert len(out.splitlines()) == 4
-    assert err.startswith("mmsearch: asked: red, unlike ")
+    assert err.startswith("mmsearch: asked: red, without media/")
     code, out, _ = run("refine", "only", "videos", "--json")
     assert [hit["kind"] for hit in json.loads(out)["hits"]] == ["video"]
     assert run("refine", "undo", "-k", "2", "--paths")[1].count("\n") == 2
@@ -267,6 +318,24 @@ def test_the_command_goes_on_from_the_last_query(run, media):
     assert (code, "nothing is left" in err) == (1, True)
 
 
+def test_all_that_is_in_force_is_said(run, media):
+    run("index", "media")
+    first = run("query", "red", "-k", "4", "--kind", "image,video", "--paths")[1].splitlines()
+    liked, gone = (os.path.relpath(path) for path in (first[1], first[0]))
+    code, _, err = run("refine", "more", "like", "2,", "not", "1", "--paths")
+    assert code == 0
+    assert err == f"mmsearch: asked: red, like {liked}, without {gone}; --limit 4 --kind image,video\n"
+    code, out, err = run("refine", "--moments", "only videos", "--paths")
+    assert (code, set(out.splitlines())) == (0, {str(media / "f-clip.mp4")})
+    assert err.endswith("; --limit 4 --kind video --moments\n")
+    err = run("refine", "like 1", "-k", "9")[2]
+    assert ", like media/f-clip.mp4 at 0:01" in err
+    assert "--limit 9" in err
+    err = run("refine", "--no-moments", "+ green")[2]
+    assert "--moments" not in err
+    assert "--limit 9 --kind video" in err
+
+
 def test_turns_are_read_line_by_line(run, media):
     run("index", "media")
     run("query", "red")
@@ -274,7 +343,9 @@ def test_turns_are_read_line_by_line(run, media):
     assert code == 0
     assert out.splitlines()[-1].endswith("f-clip.mp4")
     assert "there is no result 50" in err
+    assert "nothing is left" not in err
     assert "never" not in err
+    assert "nothing is left; go back with: undo" in run("refine", stdin="only from 1950\nundo\n")[2]
 
 
 def test_a_library_without_a_query_begins_one(run, media):

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from indexer.errors import UsageError
+from indexer.found import StoredSegments
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
-from mmsearch.summary import _similarities, key_frames
+from mmsearch.summary import _said, _similarities, key_frames
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
 
@@ -93,12 +94,22 @@ def test_a_video_is_summed_up_by_its_scenes(video, tmp_path):
         assert sum(moment.gain for moment in found.moments) == pytest.approx(1)
         assert found.coverage > 0.95
         assert found.duration_seconds == pytest.approx(15, abs=0.2)
-        with pytest.raises(UsageError, match="has no frames in the library"):
+        with pytest.raises(UsageError, match=r"made of the frames of a video, and .* has none: its kind is image"):
             engine.summary(tmp_path / "media" / "red.png")
         with pytest.raises(UsageError, match="at least one moment"):
             engine.summary(video, 0)
-        with pytest.raises(UsageError, match="is not there"):
+        with pytest.raises(UsageError, match="there is no file at"):
             engine.summary(tmp_path / "never.mp4")
+
+
+def test_a_line_belongs_to_the_moment_that_has_most_of_it():
+    spans = np.array([[0.0, 5.2], [5.2, 12.0], [12.0, 21.3]])
+    one = np.ones((3, 1), np.float32)
+    speech = StoredSegments("speech", np.arange(3), np.zeros(3), one, one[:, 0], spans, ("a", "b", "c"), (None,) * 3)
+    assert [_said(speech, *span) for span in ((0.0, 6.0), (6.0, 12.0), (0.0, 12.0), (21.0, 23.0), (30.0, 31.0))] == [
+        *("a", "b", "a b", "c"),
+        None,
+    ]
 
 
 def test_the_command_prints_and_draws(run, video):

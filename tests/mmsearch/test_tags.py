@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 import time
+from contextlib import contextmanager
 from xml.etree import ElementTree
 
 import numpy as np
@@ -75,6 +77,29 @@ def test_files_that_are_no_vocabulary(tmp_path):
         Vocabulary.read(tmp_path / "none.txt")
     (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbfred\n")
     assert Vocabulary.read(tmp_path / "bom.txt").names == ("red",)
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_how_far_labels_are_read_is_shown_and_leaves_nothing_on_a_terminal(monkeypatch, capsys, on_terminal):
+    from mmsearch.commands import tags
+
+    monkeypatch.setattr(tags, "_PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
+    shown = []
+
+    @contextmanager
+    def stage_progress(**_how):
+        shown.append("begun")
+        yield lambda what, done, total: shown.append((done, total))
+        shown.append("gone")
+
+    monkeypatch.setattr(tags, "stage_progress", stage_progress)
+    with tags.reading_labels() as on_progress:
+        on_progress(128, 500)
+        on_progress(500, 500)
+    assert shown == ["begun", (128, 500), (500, 500), "gone"]
+    told = "mmsearch: reading the labels, once for this model: 128 of 500 sentences so far\n"
+    assert capsys.readouterr().err == ("" if on_terminal else told)
 
 
 def test_labels_are_the_mean_of_their_sentences_and_are_kept():

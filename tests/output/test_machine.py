@@ -133,7 +133,7 @@ def test_paths_are_the_bytes_that_they_are_on_disk(written, hits):
         ({"json": True, "preview": True}, "--preview belongs to the table"),
         ({"contact_sheet": "sheet.jpg"}, "ends in .png"),
         ({"contact_sheet": "nowhere/sheet.png"}, "no folder nowhere"),
-        ({"contact_sheet": "photo.png"}, "is no contact sheet of mmsearch's"),
+        ({"contact_sheet": "photo.png"}, "is not a contact sheet of mmsearch's"),
         ({"contact_sheet": "folder.png"}, "is a folder"),
     ],
 )

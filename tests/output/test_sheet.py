@@ -56,7 +56,7 @@ def test_it_is_a_png_that_may_be_replaced_by_the_next_and_nothing_else_may(media
         assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
     list(finish(results, OutputSettings.chosen(contact_sheet=path)))  # again
     Image.new("L", (9, 9)).save(path)  # now it is somebody else's
-    with pytest.raises(UsageError, match="is no contact sheet"):
+    with pytest.raises(UsageError, match="is not a contact sheet"):
         OutputSettings.chosen(contact_sheet=path)
     assert list(finish(Results("red", ()), settings)) == []
 

@@ -8,7 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mmsearch.output.text import clean, elided, found_words, percent, snippet
+from mmsearch.output.text import (
+    clean,
+    close_moments,
+    elided,
+    first_few,
+    found_words,
+    lasting,
+    percent,
+    snippet,
+    times,
+    took,
+    whole_percents,
+)
+from mmsearch.rank import Hit, Moment
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 
@@ -97,3 +110,57 @@ def test_a_snippet_is_cut_around_the_first_word_that_was_found():
 )
 def test_a_confidence_is_never_certain(confidence, shown):
     assert percent(confidence) == shown
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        (None, None, ""),
+        (7.0, 12.4, "0:07-0:12"),
+        (7.1, 7.9, "0:07"),
+        (7.9, 8.1, "0:07-0:08"),
+        (3600, 3661, "1:00:00-1:01:01"),
+    ],
+)
+def test_a_stretch_within_a_second_is_one_time(start, end, shown):
+    assert times(start, end) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0, "0 s"), (6.2, "6 s"), (59.4, "59 s"), (59.7, "1:00"), (90, "1:30"), (4000, "1:06:40")]
+)
+def test_how_long_something_is(seconds, shown):
+    assert lasting(seconds) == shown
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0, "less than 0.1 s"), (0.04, "less than 0.1 s"), (0.05, "0.1 s")])
+def test_nothing_takes_no_time(seconds, shown):
+    assert took(seconds) == shown
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=8).filter(lambda row: sum(map(abs, row)) > 1e-6))
+def test_whole_percents_add_up(row):
+    shares = [value / sum(map(abs, row)) for value in row]
+    found = whole_percents(shares)
+    assert sum(map(abs, found)) == 100
+    assert all(abs(one - 100 * share) < 1 for one, share in zip(found, shares, strict=True))
+
+
+def test_three_thirds_are_a_whole():
+    assert whole_percents([1 / 3, 1 / 3, -1 / 3]) == [34, 33, -33]
+    assert whole_percents([0.4855, 0.5145]) == [49, 51]
+
+
+def test_long_lists_end_with_how_many_more():
+    assert first_few(["a", "b", "c"]) == "a, b, c"
+    assert first_few(list("abcdefg")) == "a, b, c and 4 more"
+    assert first_few(list("ab"), 1) == "a and 1 more"
+
+
+def test_further_moments_that_say_nothing_are_left_out():
+    def moment(start, score, confidence):
+        return Moment(score, "visual", start, start + 2.0, None, confidence)
+
+    moments = (moment(2.0, 0.5, 0.61), moment(4.0, 0.5, 0.004), moment(6.0, 0.2, 0.5), moment(8.0, 0.45, None))
+    hit = Hit(0.5, "/a.mp4", "video", "visual", 0.0, 2.0, None, None, moments, (), 0.7)
+    assert close_moments(hit) == ["0:02-0:04 (61%)", "0:08-0:10 (0.450)"]

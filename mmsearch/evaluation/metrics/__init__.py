@@ -7,6 +7,7 @@ more as relevant; `nDCG(dcg='exp-log2')@10` takes 2^grade - 1 as the gain. Both 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -168,8 +169,9 @@ def parse_measure(name: str) -> Measure:
     form = _FORM.fullmatch(name.strip())
     row = _FAMILY_OF.get(form["name"].casefold()) if form else None
     if form is None or row is None:
-        known = ", ".join(_example(row) for row in FAMILIES)
-        raise UsageError(f"there is no measure {name!r}; there are {known}")
+        raise UsageError(
+            f"there is no measure {name!r}; {_nearest(form)}there are {', '.join(map(_example, FAMILIES))}"
+        )
     grade, gain = 1, "log2"
     for option in filter(None, (form["options"] or "").replace(" ", "").split(",")):
         key, _, value = option.partition("=")
@@ -193,7 +195,13 @@ def parse_measures(names: Iterable[str | Measure]) -> tuple[Measure, ...]:
 
 
 def _example(row: Family) -> str:
-    return {"required": f"{row.name}@10", "recall": f"{row.name}@0.5"}.get(row.parameter, row.name)
+    return {"required": f"{row.label}@10", "recall": f"{row.label}@0.5"}.get(row.parameter, row.label)
+
+
+def _nearest(form: re.Match[str] | None) -> str:
+    """What was probably meant, if anything comes near."""
+    found = difflib.get_close_matches(form["name"].casefold(), _FAMILY_OF, 1) if form else []
+    return f"the nearest is {_example(_FAMILY_OF[found[0]])}; " if found else ""
 
 
 DEFAULT_MEASURES: tuple[Measure, ...] = parse_measures(
