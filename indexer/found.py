@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, false, func, select, true
 
 from indexer.ann import Ids
 from indexer.filters import Filter, shown, shown_contents
+from indexer.legible import READ_AS, channel_of
 from indexer.lookup import full_path
 from indexer.schema import Content, Encoding, File, Root, Segment
 from indexer.store import Store, unpack
@@ -54,8 +55,29 @@ class FoundFile:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of a content: in which channel, when it is said or shown, in seconds, and what it is; None for no text."""
+
+    channel: Channel | None
+    start_seconds: float | None
+    end_seconds: float | None
+    text: str | None
+
+
+def passages_of(store: Store, segment_ids: Sequence[int]) -> dict[int, Passage]:
+    """Segments by their ids without their vectors, those included that have none; what is gone is left out."""
+    found: dict[int, Passage] = {}
+    with store.reading() as connection:
+        for some in slices(segment_ids):
+            query = select(Segment.id, Segment.channel, Segment.start_seconds, Segment.end_seconds, Segment.text)
+            for row in connection.execute(query.where(Segment.id.in_(some))):
+                found[row.id] = Passage(channel_of(row.channel), row.start_seconds, row.end_seconds, row.text)
+    return found
+
+
 def segments_of(store: Store, generation_id: int, content_ids: Sequence[int]) -> list[StoredSegments]:
-    """All segments that some contents have, channel by channel."""
+    """All segments with vectors that some contents have, channel by channel."""
     return _fetch(store, Encoding.content_id, content_ids, Encoding.generation_id == generation_id)
 
 
@@ -104,7 +126,7 @@ def _fetch(store: Store, column: Any, values: Sequence[int], also: ColumnElement
                     Encoding.content_id,
                 )
                 .join(Encoding, Encoding.id == Segment.encoding_id)
-                .where(also, column.in_(some))
+                .where(also, column.in_(some), Segment.channel.not_in(READ_AS))
             )
             for row in connection.execute(query).all():
                 rows.setdefault(row.channel, []).append(row)

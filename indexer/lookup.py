@@ -12,6 +12,7 @@ from sqlalchemy import and_, exists, func, or_, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, Place, shown_contents
+from indexer.legible import READ_AS
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store
 from indexer.types import Channel
@@ -51,10 +52,14 @@ class RootStatus:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How things stand, in files unless named otherwise. `kinds` counts files on disk that are indexed."""
+    """How things stand, in files unless named otherwise. `kinds` counts files on disk that are indexed.
+
+    `segments`: those with vectors, by channel. `unread`: passages without, which the model cannot read.
+    """
 
     kinds: dict[str, int]
     segments: dict[str, int]
+    unread: int
     roots: tuple[RootStatus, ...]
     failed: int
     partial: int
@@ -100,11 +105,13 @@ def count(store: Store, generation_id: int | None) -> Counts:
             .where(on_disk)
             .group_by(Content.kind)
         )
-        segments = connection.execute(
-            select(Segment.channel, func.count())
-            .join(Encoding, Encoding.id == Segment.encoding_id)
-            .where(Encoding.generation_id == generation_id)
-            .group_by(Segment.channel)
+        segments = _table(
+            connection.execute(
+                select(Segment.channel, func.count())
+                .join(Encoding, Encoding.id == Segment.encoding_id)
+                .where(Encoding.generation_id == generation_id)
+                .group_by(Segment.channel)
+            )
         )
         roots = connection.execute(
             select(Root.path, func.count(File.id))
@@ -118,7 +125,8 @@ def count(store: Store, generation_id: int | None) -> Counts:
         seconds = select(func.sum(Content.duration_seconds)).join(File, File.content_id == Content.id).where(on_disk)
         return Counts(
             kinds=_table(kinds),
-            segments=_table(segments),
+            segments={channel: number for channel, number in segments.items() if channel not in READ_AS},
+            unread=sum(segments.get(stored, 0) for stored in READ_AS),
             roots=tuple(RootStatus(path, files, os.path.isdir(path)) for path, files in roots),
             failed=states.get(FAILED, 0),
             partial=connection.execute(of_file.where(Encoding.problem.is_not(None))).scalar_one(),

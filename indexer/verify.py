@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, text, update
 
 from indexer.errors import LibraryDamagedError
 from indexer.halves import STORED_DTYPE
+from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
@@ -98,8 +99,10 @@ def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report
         if not rows:
             break
         last = rows[-1].id
-        report.vectors += len(rows)
         for row in rows:
+            if row.channel in READ_AS and not row.vector:
+                continue
+            report.vectors += 1
             beside = usable(row.norm) and (row.look is None or len(row.look) == LOOK_BYTES)
             if len(row.vector) != sizes.get(row.channel) or not beside:
                 bad.add(row.encoding_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from indexer.ann import Ids
 from indexer.backgrounds import contents_of
 from indexer.filters import Filter
-from indexer.found import StoredSegments, files_of, norms_of, segments_of
+from indexer.found import StoredSegments, files_of, norms_of, passages_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel
 from indexer.types import Vectors
@@ -64,12 +65,10 @@ def search(
         ]
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
-        candidates = _candidates(
-            plan, [plan.score(some) for some in segments if some.channel in plan.routes], literally, places
-        )
-        candidates |= _without_segments(
-            plan, set(contents).difference(*(some.contents for some in segments)), literally
-        )
+        scored = [plan.score(some) for some in segments if some.channel in plan.routes]
+        candidates = _candidates(plan, scored, literally, places)
+        rest = set(contents).difference(*(part.segments.contents for part in scored))
+        candidates |= _by_words(library, plan, rest, literally)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
@@ -253,12 +252,18 @@ def _candidates(
     return candidates
 
 
-def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, Words]) -> dict[int, Candidate]:
-    """Contents with nothing that could be compared, which were found by words."""
+def _by_words(
+    library: Library, plan: Plan, contents: Iterable[int], words: Mapping[int, Words]
+) -> dict[int, Candidate]:
+    """Contents with nothing that could be compared, which were found by words, with the passages that hold these."""
+    found = {content: words[content] for content in contents if content in words}
+    passages = passages_of(library.store, [of.segment_id for of in found.values() if of.segment_id is not None])
     return {
-        content: _with_words(plan, plan.unheard, plan.missing, words[content])
-        for content in contents
-        if content in words
+        content: replace(
+            _with_words(plan, plan.unheard, plan.missing, of),
+            passage=None if of.segment_id is None else passages.get(of.segment_id),
+        )
+        for content, of in found.items()
     }
 
 

@@ -184,8 +184,9 @@ def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence
     left_out = set(hidden)
     hits = tuple(hit for hit in answer if hit.path not in left_out)[:k]
     if liked:
-        return Answer(tuple(map(_unsure, hits)), None)
-    return Answer(hits, any(hit.matches_well for hit in hits) if answer.matches_well is not None else None)
+        return Answer(tuple(map(_unsure, hits)), None, answer.remarks)
+    matches_well = any(hit.matches_well for hit in hits) if answer.matches_well is not None else None
+    return Answer(hits, matches_well, answer.remarks)
 
 
 def _unsure(hit: Hit) -> Hit:

@@ -71,7 +71,7 @@ def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -
     answer = session.next(said)
     save(engine, session.history)
     complain(f"asked: {session.asked}")
-    give(Results(session.asked, answer.hits, answer.matches_well), wanted)
+    give(Results(session.asked, answer.hits, answer.matches_well, remarks=answer.remarks), wanted)
 
 
 def _lines(session: Session) -> Iterator[str]:

@@ -193,7 +193,7 @@ class AnswerModel(Model):
     seconds: float
     """What it took, without the wait for its turn."""
     advice: str | None
-    """What would let more be found, for a person."""
+    """What would let more be found, or what of the query the model cannot read, for a person."""
     hits: list[HitModel]
 
 
