@@ -310,7 +310,7 @@ class Engine(Insights, Learning):
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
             given.get(place)
-            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge, self))
             or self._read(term, bridge, filled)
             for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]

@@ -73,7 +73,9 @@ def search(
         if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
             break
         count *= 2  # near-identical files were folded together
-    return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
+    well = any(hit.matches_well for hit in hits)
+    # Of words that the model cannot read, it is not known whether something here means the same.
+    return Answer(tuple(hits), well if plan.calibrated and (well or plan.routes) else None)
 
 
 def _promising(

@@ -65,7 +65,7 @@ def explain_content(
     if not segments and not any(ready.readings):
         raise UsageError(f"{'; '.join(ready.remarks)}, and they are not in {os.fsdecode(file.paths[0])}")
     if not segments:
-        here = ", ".join(sorted(some.channel for some in of_file)) or "nothing"
+        here = ", ".join(sorted(some.channel for some in of_file)) or "nothing that the model can read, see or hear"
         raise UsageError(
             f"the query reaches nothing of {os.fsdecode(file.paths[0])}: the file has {here}, and the query asks "
             f"{', '.join(ready.plan.routes) or 'nothing that fits its filters'}"
