@@ -20,7 +20,15 @@ UNREADABLE = [
 ]
 READABLE = [
     *("a dog", "It's 3.14 (10 ft)!", "!!!", "2024", "I ♥ NY", "20 °C", "½ cup", "H₂O"),
-    *("naïve café — “quoted” …", "ß straße Łódź", "Tiếng Việt chó", "İstanbul", "e\u0301te", "what is π?", "α-particle"),
+    *(
+        "naïve café — “quoted” …",
+        "ß straße Łódź",
+        "Tiếng Việt chó",
+        "İstanbul",
+        "e\u0301te",
+        "what is π?",
+        "α-particle",
+    ),
 ]
 
 
