@@ -382,6 +382,7 @@ class ReportModel(Model):
     missing: int
     pruned: int
     no_speech: int
+    unread: int
     segments: int
     ignored: int
     other: int
@@ -421,6 +422,7 @@ class StatusModel(Model):
     partial: int
     missing: int
     no_speech: int
+    unread: int
     hours: float
     database_bytes: int
     index_bytes: int
