@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from indexer.legible import Legible
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 _LONGEST_WORD = 100  # characters: WordPiece takes a longer word for unknown
 _LATIN_RUN = re.compile(r"[0-9A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
@@ -44,7 +44,10 @@ class KnownWords:
         """
         if text.isascii() and max(map(len, text.split()), default=0) <= _LONGEST_WORD:
             return Legible.whole(text)
-        words = self._words(text)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        if encoding.ids and self._foreign_ids.isdisjoint(encoding.ids):
+            return Legible.whole(text)
+        words = _words(encoding)
         known = unknown = 0
         kept: list[str] = []
         at = 0
@@ -65,21 +68,8 @@ class KnownWords:
             return Legible("", 0.0)
         return Legible("".join([*kept, text[at:]]), known / (known + unknown))
 
-    def _words(self, text: str) -> list[tuple[int, int, list[str]]]:
-        """The words of a text: where each begins and ends, and its tokens."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        words: list[tuple[int, int, list[str]]] = []
-        last = None
-        for number, (begin, end), token in zip(encoding.word_ids, encoding.offsets, encoding.tokens, strict=True):
-            if number == last and words:
-                words[-1] = (words[-1][0], end, [*words[-1][2], token])
-            else:
-                words.append((begin, end, [token]))
-            last = number
-        return words
-
     def _reads(self, word: str) -> bool:
-        return all(self._is_known(tokens) for _, _, tokens in self._words(word))
+        return self._foreign_ids.isdisjoint(self._tokenizer.encode(word, add_special_tokens=False).ids)
 
     def _is_known(self, tokens: list[str]) -> bool:
         """Whether the pieces of a word say something."""
@@ -95,6 +85,11 @@ class KnownWords:
         )
 
     @cached_property
+    def _foreign_ids(self) -> frozenset[int]:
+        vocabulary = self._tokenizer.get_vocab()
+        return frozenset(vocabulary[token] for token in self._foreign if token in vocabulary)
+
+    @cached_property
     def _foreign(self) -> frozenset[str]:
         """The token for what is unknown, and those with a letter of another script."""
         foreign = {self._unknown}
@@ -103,6 +98,19 @@ class KnownWords:
             if not letters.isascii() and any(_is_foreign(letter) for letter in letters):
                 foreign.add(token)
         return frozenset(foreign)
+
+
+def _words(encoding: Encoding) -> list[tuple[int, int, list[str]]]:
+    """The words of a text: where each begins and ends, and its tokens."""
+    words: list[tuple[int, int, list[str]]] = []
+    last = None
+    for number, (begin, end), token in zip(encoding.word_ids, encoding.offsets, encoding.tokens, strict=True):
+        if number == last and words:
+            words[-1] = (words[-1][0], end, [*words[-1][2], token])
+        else:
+            words.append((begin, end, [token]))
+        last = number
+    return words
 
 
 def _has_letter(word: str) -> bool:

@@ -124,8 +124,8 @@ class MomentModel(Model):
     """One stretch of a file that answers."""
 
     channel: Channel
-    score: float
-    """Cosine similarity, -1 to 1."""
+    score: float | None
+    """Cosine similarity, -1 to 1; null for what was found by words that the model cannot read."""
     confidence: float | None
     """0 to 1; null where nothing is calibrated."""
     start: float | None
@@ -143,7 +143,7 @@ class HitModel(Model):
     channel: Channel | None
     """What matched; null, like the score, for a file that has nothing to compare and was found by name or title."""
     score: float | None
-    """Cosine similarity, -1 to 1."""
+    """Cosine similarity, -1 to 1; null also for what was found by words that the model cannot read."""
     confidence: float | None
     """0 to 1; null where nothing is calibrated."""
     start: float | None

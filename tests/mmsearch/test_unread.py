@@ -3,36 +3,19 @@
 import json
 import os
 
+import numpy as np
 import pytest
+from ascii_encoder import AsciiEncoder
 
-from indexer.legible import Legible
+from indexer.adapters import write_adapted
+from indexer.lookup import count
 from indexer.testing import FakeEncoder
-from indexer.types import TextSample
 from indexer.verify import verify
 from mmsearch import Engine, IndexOptions, Query, UsageError
 from mmsearch.status import status_of
 from mmsearch.vocabulary import Vocabulary
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-class AsciiEncoder(FakeEncoder):
-    """The fake model, for which any word with another character than ASCII's is no word."""
-
-    def legible(self, text, tower):
-        words = text.split()
-        read = [word for word in words if word.isascii()]
-        return Legible(" ".join(read), len(read) / len(words) if words else 0.0)
-
-    def prepare(self, tower, sample):
-        if isinstance(sample, TextSample):
-            assert sample.text.isascii(), "what cannot be read is not to be encoded"
-        return super().prepare(tower, sample)
-
-    def transcribe(self, audio):
-        """What is heard as "bread" is said in a language that it cannot read."""
-        heard = super().transcribe(audio)
-        return [TextSample(line.text.replace("bread", "хлеб"), line.start_seconds, line.end_seconds) for line in heard]
 
 
 @pytest.fixture
@@ -196,6 +179,20 @@ def test_what_is_removed_takes_such_passages_along(engine, media):
     engine.index()
     assert not engine.query("🍕")
     assert verify(engine._library).repaired == []
+
+
+def test_an_adapted_library_keeps_them(engine):
+    generation_id, spec = engine._library.store.generation()
+    matrix = np.eye(spec.towers[0].dim, dtype=np.float32)
+    write_adapted(engine._library.store, generation_id, "adapted", {("text", "fake"): matrix}, "{}")
+    adapted, _ = engine._library.store.generation()
+    assert adapted != generation_id
+    assert (count(engine._library.store, adapted).unread, count(engine._library.store, adapted).segments["text"]) == (
+        4,
+        25,
+    )
+    assert names(engine.query("火车")) == ["train.txt"]
+    assert engine.verify().problems == []
 
 
 def test_a_library_of_nothing_else_can_be_asked(tmp_path, media):
