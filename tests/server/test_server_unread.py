@@ -27,7 +27,6 @@ def test_an_answer_says_that_the_model_cannot_read_them(client):
     answer = client.get(f"{API}/query", params={"q": "火车"}).json()
     (hit,) = answer["hits"]
     assert (hit["name"], hit["score"], hit["channel"], hit["text"]) == ("train.txt", None, "text", "火车晚点了二十分钟")
-    assert 0 < hit["confidence"] < 0.9
     assert answer["advice"] == "the model 'fake' cannot read '火车': it is looked for as words only"
     assert client.get(f"{API}/query", params={"q": "cat"}).json()["advice"] is None
 
