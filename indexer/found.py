@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import ColumnElement, false, func, select, true
+from sqlalchemy import ColumnElement, Executable, bindparam, false, func, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, shown, shown_contents
@@ -19,6 +20,24 @@ from indexer.store import Store, unpack
 from indexer.types import Channel, Kind, Vectors
 
 _MANY = 500  # values in one IN (...)
+
+# Made once: each query asks for them, and making them costs SQLAlchemy more than SQLite takes to answer.
+_SEGMENTS = select(
+    Segment.channel,
+    Segment.id,
+    Encoding.content_id,
+    Segment.start_seconds,
+    Segment.end_seconds,
+    Segment.text,
+    Segment.vector,
+    Segment.norm,
+    Segment.look,
+).join(Encoding, Encoding.id == Segment.encoding_id)
+_SEGMENTS = _SEGMENTS.where(Segment.channel.not_in(READ_AS))  # which have no vectors
+_SEGMENTS_WITH = _SEGMENTS.where(Segment.id.in_(bindparam("values", expanding=True)))
+_SEGMENTS_OF = _SEGMENTS.where(
+    Encoding.content_id.in_(bindparam("values", expanding=True)), Encoding.generation_id == bindparam("generation")
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,12 +97,12 @@ def passages_of(store: Store, segment_ids: Sequence[int]) -> dict[int, Passage]:
 
 def segments_of(store: Store, generation_id: int, content_ids: Sequence[int]) -> list[StoredSegments]:
     """All segments with vectors that some contents have, channel by channel."""
-    return _fetch(store, Encoding.content_id, content_ids, Encoding.generation_id == generation_id)
+    return _fetch(store, _SEGMENTS_OF, content_ids, generation=generation_id)
 
 
 def segments_with(store: Store, segment_ids: Sequence[int]) -> list[StoredSegments]:
     """Segments by their ids, channel by channel; one that is gone meanwhile is left out."""
-    return _fetch(store, Segment.id, segment_ids, true())
+    return _fetch(store, _SEGMENTS_WITH, segment_ids)
 
 
 def norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, Vectors]:
@@ -109,40 +128,27 @@ def _norms_of(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, 
     return ids, norms
 
 
-def _fetch(store: Store, column: Any, values: Sequence[int], also: ColumnElement[bool]) -> list[StoredSegments]:
-    rows: dict[Channel, list[Any]] = {}
+def _fetch(store: Store, statement: Executable, values: Sequence[int], **also: int) -> list[StoredSegments]:
+    by_channel: dict[Channel, list[Any]] = {}
     with store.reading() as connection:
         for some in slices(values):
-            query = (
-                select(
-                    Segment.id,
-                    Segment.channel,
-                    Segment.start_seconds,
-                    Segment.end_seconds,
-                    Segment.text,
-                    Segment.vector,
-                    Segment.norm,
-                    Segment.look,
-                    Encoding.content_id,
-                )
-                .join(Encoding, Encoding.id == Segment.encoding_id)
-                .where(also, column.in_(some), Segment.channel.not_in(READ_AS))
-            )
-            for row in connection.execute(query).all():
-                rows.setdefault(row.channel, []).append(row)
-    return [
-        StoredSegments(
-            channel,
-            np.array([row.id for row in found], np.int64),
-            np.array([row.content_id for row in found], np.int64),
-            unpack(b"".join(row.vector for row in found), len(found)),
-            np.array([row.norm for row in found], np.float32),
-            np.array([(row.start_seconds, row.end_seconds) for row in found], np.float64),
-            tuple(row.text for row in found),
-            tuple(row.look for row in found),
-        )
-        for channel, found in rows.items()
-    ]
+            for row in connection.execute(statement, {"values": some, **also}):
+                by_channel.setdefault(row[0], []).append(row)
+    return [_stored(channel, *zip(*rows, strict=True)) for channel, rows in by_channel.items()]
+
+
+def _stored(channel: Channel, _: Any, *columns: Sequence[Any]) -> StoredSegments:
+    ids, contents, starts, ends, texts, vectors, norms, looks = columns
+    return StoredSegments(
+        channel,
+        np.array(ids, np.int64),
+        np.array(contents, np.int64),
+        unpack(b"".join(vectors), len(vectors)),
+        np.array(norms, np.float32),
+        np.array([starts, ends], np.float64).T,
+        tuple(texts),
+        tuple(looks),
+    )
 
 
 def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[int, FoundFile]:
@@ -154,23 +160,28 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
     away: dict[int, list[str]] = {}
     facts: dict[int, tuple[Kind, int | None, int | None, str | None]] = {}
     reachable: dict[str, bool] = {}
-    # Inside a function, the filter is no reason to begin with an index of places or times.
-    shown_now: ColumnElement[bool] = func.coalesce(shown(wanted), false())
     with store.reading() as connection:
         for some in slices(content_ids):
-            query = (
-                select(Content.id, Content.kind, Content.width, Content.height, Content.title)
-                .add_columns(Root.path, File.directory, File.name)
-                .join(File, File.content_id == Content.id)
-                .join(Root, Root.id == File.root_id)
-                .where(Content.id.in_(some), shown_now)
-                .order_by(Root.path, File.directory, File.name)
-            )
-            for id, kind, width, height, title, root, directory, name in connection.execute(query):
+            rows = connection.execute(_files_query(wanted), {"values": some})
+            for id, kind, width, height, title, root, directory, name in rows:
                 there = here if reachable.setdefault(root, os.path.isdir(root)) else away
                 there.setdefault(id, []).append(full_path(root, directory, name))
                 facts[id] = (cast(Kind, kind), width, height, title)
     return {id: FoundFile(id, *fact, tuple(here.get(id, []) + away.get(id, []))) for id, fact in facts.items()}
+
+
+@lru_cache(maxsize=64)  # queries come in series with the same filter
+def _files_query(wanted: Filter) -> Executable:
+    # Inside a function, the filter is no reason to begin with an index of places or times.
+    shown_now: ColumnElement[bool] = func.coalesce(shown(wanted), false())
+    return (
+        select(Content.id, Content.kind, Content.width, Content.height, Content.title)
+        .add_columns(Root.path, File.directory, File.name)
+        .join(File, File.content_id == Content.id)
+        .join(Root, Root.id == File.root_id)
+        .where(Content.id.in_(bindparam("values", expanding=True)), shown_now)
+        .order_by(Root.path, File.directory, File.name)
+    )
 
 
 def copied(store: Store, wanted: Filter) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Literal
@@ -88,8 +88,7 @@ class WordHit:
         where: what text it is.
         score: BM25, above 0, higher is better. To be compared where `where` and `partial` are the same.
         text: the text as it is written; of a name, the path in the root.
-        terms: the terms that it holds, as they were asked for.
-        spans: the characters of `text` that they are.
+        asked: what it was looked for with.
         complete: it holds all terms that count, see `find_words`.
         phrases: there are terms in quotation marks, and it holds them all.
         exact: the query is a file's name, with its suffix or without.
@@ -101,12 +100,25 @@ class WordHit:
     where: Where
     score: float
     text: str
-    terms: tuple[str, ...]
-    spans: tuple[Span, ...]
+    asked: WordQuery
     complete: bool
     phrases: bool
     exact: bool = False
     partial: bool = False
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms that it holds, as they were asked for. Looked for each time: of most hits, nobody asks."""
+        return tuple(self._found())
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The characters of `text` that these are."""
+        return merged([span for spans in self._found().values() for span in spans])
+
+    def _found(self) -> dict[str, list[Span]]:
+        terms = [term.text for term in self.asked.terms]
+        return find_terms(self.text, terms, name=self.where == "name", parts=self.partial)
 
 
 _Asks = Literal["exact", "all", "phrases", "any"]
@@ -278,7 +290,7 @@ def _search(
         if room <= 0:
             break
         for row in _best(connection, source, stage, limit + len(seen)):
-            key = row.content_id if row.segment_id is None else row.segment_id
+            key = row[0] if row[1] is None else row[1]
             if key not in seen and room > 0:
                 seen.add(key)
                 room -= 1
@@ -352,21 +364,22 @@ def _best(connection: Connection, source: _Source, stage: _Stage, limit: int) ->
 
 
 def _hit(row: Any, source: _Source, asked: WordQuery, asks: _Asks) -> WordHit:
-    written = f"{row.directory}/{row.text}" if row.directory else row.text
-    found = find_terms(written, [term.text for term in asked.terms], name=source.where == "name", parts=source.partial)
-    return WordHit(
-        content_id=row.content_id,
-        segment_id=row.segment_id,
+    content, segment, text, directory, rank = row
+    hit = WordHit(
+        content_id=content,
+        segment_id=segment,
         where=source.where,
-        score=-row.rank,
-        text=written,
-        terms=tuple(found),
-        spans=merged([span for spans in found.values() for span in spans]),
+        score=-rank,
+        text=f"{directory}/{text}" if directory else text,
+        asked=asked,
         complete=asks in ("exact", "all"),
-        phrases=bool(asked.phrases) and all(phrase in found for phrase in asked.phrases),
+        phrases=False,
         exact=asks == "exact",
         partial=source.partial,
     )
+    if not asked.phrases:
+        return hit
+    return replace(hit, phrases=set(asked.phrases).issubset(hit.terms))
 
 
 def mend_words(store: Store) -> list[str]:

@@ -17,7 +17,6 @@ import numpy as np
 from indexer.ann import Ids, VectorIndex
 from indexer.backgrounds import (
     BackgroundRow,
-    contents_of,
     ids_by_content,
     read_backgrounds,
     read_queries,
@@ -25,6 +24,7 @@ from indexer.backgrounds import (
     write_backgrounds,
     write_least,
 )
+from indexer.contents import contents_of
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.records import Position

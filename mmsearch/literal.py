@@ -12,8 +12,9 @@ fusion and 76 % by this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib import resources
 
 from indexer.filters import Filter
@@ -24,17 +25,104 @@ from mmsearch.rank import Words
 
 WEIGHT = 6.0
 
-MOST = 200
-"""Texts, titles and names each that words are looked for in. The same however many files are asked
-for, so that the order of the first ones is."""
+MOST = 100
+"""Texts, titles and names each that words are looked for in, by BM25. The same however many files are asked for, so
+that the order of the first ones is. Twice as many found no more: `benchmarks/words_and_meaning.py`."""
 
 _PART = 0.5  # of the weight, where words are only parts of words of a name
 
 
-def find_literally(store: Store, generation_id: int, query: Query, wanted: Filter) -> dict[int, Words]:
-    """What a query's texts are found in as words, by content; nothing where the query wants meaning only.
+class FoundWords(Mapping[int, Words]):
+    """What looking for the words themselves found, by content.
 
-    Of several positive terms each can give its share of the evidence.
+    Which of a query's terms a text holds is worked out when somebody asks for the content: with vectors to rank by,
+    most of what words find cannot come among the best whatever it holds.
+
+    Args:
+        parts: what was found for each term of the query.
+    """
+
+    def __init__(self, parts: Sequence[_TermFinds] = ()) -> None:
+        self._parts = parts
+        self._known: dict[int, Words | None] = {}
+
+    @cached_property
+    def at_most(self) -> Mapping[int, float]:
+        """More evidence than this there is not, by content."""
+        bounds: dict[int, float] = {}
+        for part in self._parts:
+            for content, hits in part.hits.items():
+                bounds[content] = bounds.get(content, 0.0) + max(map(part.at_most, hits))
+        return bounds
+
+    @cached_property
+    def literal(self) -> frozenset[int]:
+        """The contents that hold a quoted phrase, or are named as was typed."""
+        return frozenset(
+            content
+            for part in self._parts
+            if part.is_only
+            for content, hits in part.hits.items()
+            if any(hit.exact or hit.phrases for hit in hits)
+        )
+
+    def __getitem__(self, content: int) -> Words:
+        if content not in self._known:
+            self._known[content] = self._worth(content)
+        words = self._known[content]
+        if words is None:
+            raise KeyError(content)
+        return words
+
+    def __iter__(self) -> Iterator[int]:
+        return (content for content in self.at_most if content in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _worth(self, content: int) -> Words | None:
+        """Of several terms each can give its share of the evidence, and each the best that it found."""
+        found: Words | None = None
+        for part in self._parts:
+            worth = [words for hit in part.hits.get(content, ()) if (words := part.worth(hit)).evidence]
+            if worth:
+                best = max(worth, key=lambda words: words.evidence)
+                found = best if found is None else _both(found, best)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _TermFinds:
+    """What one term was found in, by content. `counting`: its words that count. `share`: of the query's weight.
+
+    `top`: the best BM25. `is_only`: the query has no other positive term.
+    """
+
+    hits: Mapping[int, Sequence[WordHit]]
+    counting: frozenset[str]
+    top: float
+    share: float
+    is_only: bool
+
+    def at_most(self, hit: WordHit) -> float:
+        """The evidence of a hit that holds all that was asked for."""
+        return WEIGHT * self.share * (1.0 if hit.exact else self._relative(hit))
+
+    def worth(self, hit: WordHit) -> Words:
+        """What a hit adds."""
+        terms = hit.terms
+        held = len(self.counting.intersection(terms)) / max(len(self.counting), 1)
+        evidence = WEIGHT * self.share * (1.0 if hit.exact else held**2 * self._relative(hit))
+        literal = self.is_only and (hit.exact or hit.phrases)
+        matched = (*terms, "name") if hit.where == "name" else terms
+        return Words(evidence, literal, hit.segment_id, tuple(dict.fromkeys(matched)))
+
+    def _relative(self, hit: WordHit) -> float:
+        return min(hit.score / self.top, 1.0) if self.top and not hit.partial else _PART
+
+
+def find_literally(store: Store, generation_id: int, query: Query, wanted: Filter) -> FoundWords:
+    """What a query's texts are found in as words; nothing where the query wants meaning only.
 
     Args:
         store: the library's store.
@@ -45,23 +133,20 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
     positive = [term for term in query.terms if term.weight > 0]
     texts = [term for term in positive if term.kind == "text" and not term.samples]
     if not query.words or not texts:
-        return {}
+        return FoundWords()
     total = sum(term.weight for term in positive)
-    found: dict[int, Words] = {}
+    parts: list[_TermFinds] = []
     for term in texts:
         asked = parse_words(term.value)
-        hits = find_words(store, generation_id, asked, wanted, MOST)
-        top = max((hit.score for hit in hits if not hit.partial), default=0.0)
-        best: dict[int, Words] = {}
+        by_content: dict[int, list[WordHit]] = {}
+        top = 0.0
+        for hit in find_words(store, generation_id, asked, wanted, MOST):
+            by_content.setdefault(hit.content_id, []).append(hit)
+            if not hit.partial:
+                top = max(top, hit.score)
         counting = telling([word.text for word in asked.terms])
-        for hit in hits:
-            one = _worth(hit, counting, top, term.weight / total, is_only=len(positive) == 1)
-            if not one.evidence:
-                continue
-            if hit.content_id not in best or one.evidence > best[hit.content_id].evidence:
-                best[hit.content_id] = one
-        _add(found, best)
-    return found
+        parts.append(_TermFinds(by_content, counting, top, term.weight / total, is_only=len(positive) == 1))
+    return FoundWords(parts)
 
 
 def telling(terms: list[str]) -> frozenset[str]:
@@ -76,23 +161,12 @@ def _function_words() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
-def _worth(hit: WordHit, asked: frozenset[str], top: float, share: float, *, is_only: bool) -> Words:
-    held = len(asked.intersection(hit.terms)) / max(len(asked), 1)
-    relative = hit.score / top if top and not hit.partial else _PART
-    evidence = WEIGHT * share * (1.0 if hit.exact else held**2 * min(relative, 1.0))
-    literal = is_only and (hit.exact or hit.phrases)
-    matched = (*hit.terms, "name") if hit.where == "name" else hit.terms
-    return Words(evidence, literal, hit.segment_id, tuple(dict.fromkeys(matched)))
-
-
-def _add(found: dict[int, Words], more: Mapping[int, Words]) -> None:
-    for content, words in more.items():
-        before = found.get(content)
-        if before is None:
-            found[content] = words
-        else:
-            matched = tuple(dict.fromkeys((*before.matched, *words.matched)))
-            place = before.segment_id if before.evidence >= words.evidence else words.segment_id
-            found[content] = Words(
-                before.evidence + words.evidence, before.literal or words.literal, place or before.segment_id, matched
-            )
+def _both(one: Words, other: Words) -> Words:
+    """What two terms were found in."""
+    place = one.segment_id if one.evidence >= other.evidence else other.segment_id
+    return Words(
+        one.evidence + other.evidence,
+        one.literal or other.literal,
+        place or one.segment_id,
+        tuple(dict.fromkeys((*one.matched, *other.matched))),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.ann import Ids
-from indexer.backgrounds import contents_of
+from indexer.contents import contents_of, segments_in
 from indexer.filters import Filter
 from indexer.found import StoredSegments, files_of, norms_of, passages_of, segments_of
 from indexer.library import Library
@@ -19,8 +20,9 @@ from indexer.types import Vectors
 from mmsearch import fusion
 from mmsearch.calibration import confidence, confidence_of
 from mmsearch.fusion import Scores
+from mmsearch.literal import FoundWords
 from mmsearch.plan import Plan, Route, Scored, distances
-from mmsearch.rank import Answer, Candidate, Words, hits_of
+from mmsearch.rank import CONFIDENT, Answer, Candidate, Words, hits_of
 
 LITERAL = 0.99
 """The least confidence of what holds a quoted phrase, or is named as was typed."""
@@ -36,7 +38,7 @@ def search(
     plan: Plan,
     wanted: Filter,
     *,
-    words: Callable[[], Mapping[int, Words]] = dict,
+    words: Callable[[], FoundWords] = FoundWords,
     hidden: frozenset[int] = frozenset(),
     fold: bool = True,
 ) -> Answer:
@@ -60,9 +62,10 @@ def search(
             found, keys = _pooled(library, generation_id, plan, count)
             unseen, places = np.inf, keys if plan.is_by_rank else None
         literally = words()
-        contents = [
+        promising = [
             content for content in _promising(found, keys, unseen, literally, count, plan) if content not in hidden
         ]
+        contents = _finalists(library, generation_id, promising, literally, places, count, plan)
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
         scored = [plan.score(some) for some in segments if some.channel in plan.routes]
@@ -70,7 +73,8 @@ def search(
         rest = set(contents).difference(*(part.segments.contents for part in scored))
         candidates |= _by_words(library, plan, rest, literally)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
-        if len(hits) >= plan.query.k or len(found) < count or plan.query.confident:
+        is_all = len(found) < count and len(contents) == len(promising)
+        if len(hits) >= plan.query.k or is_all or (plan.query.confident and not _all_stand_out(candidates)):
             break
         count *= 2  # near-identical files were folded together
     well = any(hit.matches_well for hit in hits)
@@ -82,7 +86,7 @@ def _promising(
     found: Sequence[int],
     keys: Mapping[int, float],
     unseen: float,
-    words: Mapping[int, Words],
+    words: FoundWords,
     count: int,
     plan: Plan,
 ) -> list[int]:
@@ -98,16 +102,69 @@ def _promising(
     """
     if unseen == np.inf:
         return list(dict.fromkeys([*words, *found]))
-    known = sorted(
-        (key + words[content].evidence if content in words else key for content, key in keys.items()), reverse=True
-    )
-    needed = known[count - 1] - 2 * plan.tie if len(known) >= count else -np.inf
+    unheard = plan.unheard
+    highest = {content: max(keys.get(content, unheard), unseen) for content in words.at_most}
+    top = sorted(keys.values(), reverse=True)[:count][::-1]  # the best so far, rising
+    lifted: dict[int, float] = {}
+    # What words add is worked out for the few that it may lift high enough: those that it may lift highest come first.
+    for content in sorted(highest, key=lambda content: -highest[content] - words.at_most[content]):
+        needed = top[0] - 2 * plan.tie if len(top) == count else -np.inf
+        if content not in words.literal and highest[content] + words.at_most[content] < needed:
+            continue
+        if content in words:
+            lifted[content] = evidence = words[content].evidence
+            if content in keys:
+                _raise(top, keys[content], keys[content] + evidence)
+    needed = top[0] - 2 * plan.tie if len(top) == count else -np.inf
     by_words = [
         content
-        for content, of in words.items()
-        if of.literal or max(keys.get(content, plan.unheard), unseen) + of.evidence >= needed
+        for content, evidence in lifted.items()
+        if content in words.literal or highest[content] + evidence >= needed
     ]
     return list(dict.fromkeys([*by_words, *found]))
+
+
+def _raise(top: list[float], old: float, new: float) -> None:
+    """Put a key in place of a lower one of its content, in a rising list of the best, or else in place of the lowest.
+
+    Nothing happens to one that is not among the best.
+    """
+    if top and new > top[0]:
+        at = bisect_left(top, old)
+        del top[at if at < len(top) and top[at] == old else 0]
+        insort(top, new)
+
+
+def _finalists(
+    library: Library,
+    generation_id: int,
+    contents: list[int],
+    words: FoundWords,
+    places: Mapping[int, float] | None,
+    count: int,
+    plan: Plan,
+) -> list[int]:
+    """Those of some contents that are among the best, by their vectors alone: all their rows would take far longer."""
+    if len(contents) <= 2 * count:
+        return contents
+    parts: list[Scored] = []
+    for channel in plan.routes:
+        ids = segments_in(library.store, generation_id, channel, np.array(contents, np.int64))
+        if ids is None:
+            return contents
+        parts.append(plan.score(_bare(library, generation_id, channel, ids, plan)))
+    candidates = _candidates(plan, parts, words, places)
+    heard = {content for part in parts for content in part.segments.contents.tolist()}
+    candidates |= _without_segments(plan, set(contents) - heard, words)
+    keys = {content: candidate.key for content, candidate in candidates.items()}
+    literal = [content for content in keys if content in words.literal]
+    best = _first(sorted(keys, key=lambda content: -keys[content]), keys, count, plan)
+    return list(dict.fromkeys([*literal, *best]))
+
+
+def _all_stand_out(candidates: Mapping[int, Candidate]) -> bool:
+    """Whether files that were not looked at may stand out from chance too."""
+    return all(of.confidence is not None and of.confidence >= CONFIDENT for of in candidates.values())
 
 
 def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[int, float], float]:
@@ -117,28 +174,32 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
     none that was not fetched can matter.
     """
     depth = max(_DEPTH, 16 * count)
+    seen: dict[Channel, tuple[Ids, Scores]] = {}
+    bounds: dict[Channel, float] = {}  # no segment of a channel that was not fetched lies above this
+    deeper = list(plan.routes)
     while True:
-        best: dict[int, float] = {}
-        unseen = -np.inf  # no segment that was not fetched lies above this
-        fetched: list[Ids] = []
-        ranked: list[Scores] = []
-        for channel, route in plan.routes.items():
+        for channel in deeper:
+            route = plan.routes[channel]
             scores, ids = library.search(
                 channel, route.vector[None], depth, allowed=route.allowed, exact=plan.query.exact
             )
             if not ids.shape[1]:
                 continue
-            fetched.append(ids[0])
-            ranked.append(plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0])))
-            if ids.shape[1] == depth:
-                unseen = max(unseen, plan.highest_key(route, float(scores[0, -1])))
-        contents = contents_of(library.store, np.concatenate([*fetched, np.empty(0, np.int64)]))
-        for content, key in zip(contents.tolist(), np.concatenate([*ranked, np.empty(0)]).tolist(), strict=True):
+            seen[channel] = ids[0], plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0]))
+            bounds[channel] = plan.highest_key(route, float(scores[0, -1])) if ids.shape[1] == depth else -np.inf
+        contents = contents_of(
+            library.store, np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in seen.values())])
+        )
+        ranked = np.concatenate([np.empty(0), *(keys for _, keys in seen.values())])
+        best: dict[int, float] = {}
+        for content, key in zip(contents.tolist(), ranked.tolist(), strict=True):
             if content and key > best.get(content, -np.inf):
                 best[content] = key
         order = sorted(best, key=lambda content: -best[content])
-        if unseen == -np.inf or (len(order) >= count and best[order[count - 1]] > unseen + 2 * plan.tie):
-            return _first(order, best, count, plan), best, unseen
+        enough = best[order[count - 1]] - 2 * plan.tie if len(order) >= count else -np.inf
+        deeper = [channel for channel, bound in bounds.items() if bound > -np.inf and bound >= enough]
+        if not deeper:
+            return _first(order, best, count, plan), best, max(bounds.values(), default=-np.inf)
         depth *= 4
 
 
@@ -254,17 +315,24 @@ def _candidates(
     return candidates
 
 
+def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, Words]) -> dict[int, Candidate]:
+    """Contents with nothing that could be compared, which were found by words."""
+    return {
+        content: _with_words(plan, plan.unheard, plan.missing, words[content])
+        for content in contents
+        if content in words
+    }
+
+
 def _by_words(
     library: Library, plan: Plan, contents: Iterable[int], words: Mapping[int, Words]
 ) -> dict[int, Candidate]:
-    """Contents with nothing that could be compared, which were found by words, with the passages that hold these."""
-    found = {content: words[content] for content in contents if content in words}
-    passages = passages_of(library.store, [of.segment_id for of in found.values() if of.segment_id is not None])
+    """The same, with the passages that hold the words."""
+    found = _without_segments(plan, contents, words)
+    places = {content: of.words.segment_id for content, of in found.items() if of.words and of.words.segment_id}
+    passages = passages_of(library.store, list(places.values()))
     return {
-        content: replace(
-            _with_words(plan, plan.unheard, plan.missing, of),
-            passage=None if of.segment_id is None else passages.get(of.segment_id),
-        )
+        content: replace(of, passage=passages.get(places[content])) if content in places else of
         for content, of in found.items()
     }
 

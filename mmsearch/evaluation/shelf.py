@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from indexer.backgrounds import contents_of
+from indexer.contents import contents_of
 from indexer.filters import Filter, shown
 from indexer.library import Library
 from indexer.lookup import full_path

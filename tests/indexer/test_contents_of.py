@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from indexer.backgrounds import _Contents, contents_of
+from indexer.contents import _Contents, contents_of, segments_in
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
 
@@ -46,6 +46,22 @@ def test_both_ways_say_the_same(engine, tmp_path):
     assert len(left) == len(true) - 1
     for _ in range(3):
         assert contents_of(store, np.array(list(true))).tolist() == [left.get(id, 0) for id in true]
+
+
+def test_the_segments_of_contents_are_those_that_belong_to_them(engine):
+    store = engine.library.store
+    generation, _ = store.generation()
+    true = by_sql(store)
+    wanted = np.array([*sorted(set(true.values()))[3:9], 10**6, 0])
+    assert segments_in(store, generation, "visual", wanted) is None  # so little was asked that SQL will do
+    contents_of(store, np.array(list(true)))
+    with store.reading() as connection:
+        visual = {row[0] for row in connection.execute(text("SELECT id FROM segment WHERE channel = 'visual'"))}
+    expected = sorted(id for id, content in true.items() if content in set(wanted.tolist()) and id in visual)
+    assert len(expected) > 5
+    assert segments_in(store, generation, "visual", wanted).tolist() == expected
+    assert segments_in(store, generation, "visual", np.empty(0, np.int64)).tolist() == []
+    assert segments_in(store, generation, "speech", wanted[:-2]).tolist() == []
 
 
 def test_a_store_without_segments(tmp_path):

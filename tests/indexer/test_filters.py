@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from indexer.backgrounds import contents_of
+from indexer.contents import contents_of
 from indexer.found import files_of
 from indexer.globs import MAX_LENGTH, name_fits, path_fits
 from indexer.lookup import Filter, admitted

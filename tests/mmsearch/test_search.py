@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
+from indexer.likeness import look_of
 from indexer.records import NewSegment
 from mmsearch import Query, Term
 from mmsearch.calibration import OFFSET
@@ -457,6 +459,7 @@ def test_what_words_found_is_passed_over_only_where_it_cannot_be_among_the_best(
         "mmsearch.search._promising",
         lambda found, keys, unseen, words, count, plan: list(dict.fromkeys([*words, *keys])),
     )
+    monkeypatch.setattr("mmsearch.search._finalists", lambda library, generation, contents, *_: contents)
     for one, answer in zip(asked, quick, strict=True):
         slow = engine.query(one)
         assert [(hit.path, hit.start_seconds) for hit in answer] == [(hit.path, hit.start_seconds) for hit in slow]
@@ -477,3 +480,25 @@ def test_asking_for_more_changes_nothing_of_the_first(filled, chance, spelled, m
         assert [(hit.path, hit.channel, hit.start_seconds) for hit in few] == [
             (hit.path, hit.channel, hit.start_seconds) for hit in every[:k]
         ]
+
+
+def test_copies_that_are_folded_do_not_hide_what_else_stands_out(filled, chance, photographs):
+    looks = [
+        look_of(np.asarray(Image.open(photographs / name).convert("RGB"))) for name in ("coffee.png", "chelsea.png")
+    ]
+    encoder = chance()
+    query = encoder.vector(encoder.towers["text", "one"], b"a dog").astype(float)
+    query /= np.linalg.norm(query)
+    other = np.roll(query, 1) - (np.roll(query, 1) @ query) * query
+    other /= np.linalg.norm(other)
+
+    def seen(score, look):
+        return [NewSegment("visual", (score * query + np.sqrt(1 - score**2) * other).astype(np.float32), look=look)]
+
+    contents = [*with_lines(encoder, 60), *(seen(0.95 - n / 1000, looks[0]) for n in range(9)), seen(0.9, looks[1])]
+    engine = filled(contents, encoder=encoder)
+    for confident in (False, True):
+        first, second = engine.query(ask("a dog", k=2, confident=confident))
+        assert len(first.duplicates) == 8
+        assert second.path.endswith("-69.image")
+        assert second.matches_well
