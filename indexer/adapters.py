@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, literal, null, 
 
 from indexer.errors import LibraryDamagedError, UsageError
 from indexer.halves import STORED_DTYPE
+from indexer.legible import READ_AS
 from indexer.schema import Adapter, Encoding, File, Generation, Segment, Tally
 from indexer.store import Store, unpack
 from indexer.types import Channel, ModelSpec, TowerSpec, Vectors
@@ -130,6 +131,8 @@ def write_adapted(store: Store, base_id: int, fingerprint: str, matrices: Matric
             else:
                 _copy_segments(connection, base_id, new_id, channel)
             _count(connection, new_id, channel)
+        for stored in READ_AS:  # without vectors, and without a tally
+            _copy_segments(connection, base_id, new_id, stored)
         for (modality, space), matrix in matrices.items():
             connection.execute(
                 insert(Adapter).values(
@@ -192,7 +195,7 @@ def _copy_encodings(connection: Connection, base_id: int, new_id: int) -> None:
 _KEPT = ("start_seconds", "end_seconds", "text", "look", "norm")
 
 
-def _copy_segments(connection: Connection, base_id: int, new_id: int, channel: Channel) -> None:
+def _copy_segments(connection: Connection, base_id: int, new_id: int, channel: str) -> None:
     before, after = Encoding.__table__.alias("before"), Encoding.__table__.alias("after")
     columns = [getattr(Segment, name) for name in _KEPT]
     rows = (

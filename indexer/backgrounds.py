@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from indexer.ann import Ids
 from indexer.halves import STORED_DTYPE
-from indexer.schema import Background, Encoding, Segment
+from indexer.schema import Background, Content, Encoding, Segment
 from indexer.store import Store, unpack
 from indexer.types import Channel, Modality, Vectors
 
@@ -87,16 +87,36 @@ def sample_segments(store: Store, generation_id: int, channel: Channel, count: i
         generation_id: of which model.
         channel: of which channel.
         count: how many at most; all of a channel that holds no more.
-        seed: the same seed draws the same from the same library.
+        seed: the same seed draws the same of the same files, in whatever order they were indexed.
     """
-    ids = store.segment_ids(generation_id, channel)
+    ids = ids_by_content(store, generation_id, channel)
     if len(ids) > count:
         ids = np.random.default_rng(seed).choice(ids, count, replace=False)
-    rows: list[Any] = []
+    found: dict[int, Any] = {}
     with store.reading() as connection:
         for at in range(0, len(ids), _MANY):
-            query = select(Encoding.content_id, Segment.vector).join(Encoding, Encoding.id == Segment.encoding_id)
-            rows += connection.execute(query.where(Segment.id.in_(ids[at : at + _MANY].tolist()))).all()
+            query = select(Segment.id, Encoding.content_id, Segment.vector)
+            query = query.join(Encoding, Encoding.id == Segment.encoding_id)
+            some = connection.execute(query.where(Segment.id.in_(ids[at : at + _MANY].tolist())))
+            found |= {row.id: row for row in some}
+    rows = [found[id] for id in ids.tolist() if id in found]
     if not rows:
         return np.empty(0, np.int64), np.empty((0, 0), np.float32)
     return np.array([row.content_id for row in rows]), unpack(b"".join(row.vector for row in rows), len(rows))
+
+
+def ids_by_content(store: Store, generation_id: int, channel: Channel) -> Ids:
+    """The ids of a channel's segments in the order of what their files hold, and of time within these: (n,) int64.
+
+    Ids are given as files are committed, and which of two is done first is a matter of chance. What is drawn at random
+    from this order is the same for the same files.
+    """
+    query = (
+        select(Segment.id)
+        .join(Encoding, Encoding.id == Segment.encoding_id)
+        .join(Content, Content.id == Encoding.content_id)
+        .where(Encoding.generation_id == generation_id, Segment.channel == channel)
+        .order_by(Content.digest, Content.format, Segment.id)
+    )
+    with store.reading() as connection:
+        return np.fromiter(connection.execute(query).scalars(), np.int64)

@@ -6,16 +6,17 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from indexer.buffer import BoundedBuffer, BufferClosedError
 from indexer.errors import LibraryError, MediaError, ModelError, UnsupportedMediaError
 from indexer.job import Job, Slot
+from indexer.legible import stored_as
 from indexer.media import open_media, sniff
 from indexer.store import Store
-from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TowerSpec
+from indexer.types import AudioSample, Channel, DecodeSettings, Encoder, ImageSample, Sample, TextSample, TowerSpec
 from indexer.windows import windows
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,13 @@ class Prepared:
     slot: Slot
     tower: TowerSpec
     prepared: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unread:
+    """A text that the model cannot read: it has words, and gets no vector."""
+
+    slot: Slot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +134,7 @@ class Decoders:
             job.failure = f"unexpected {type(error).__name__}: {error}"
         return True
 
-    def _prepared(self, job: Job, sample: Sample) -> Iterator[tuple[Prepared | Sound, int]]:
+    def _prepared(self, job: Job, sample: Sample) -> Iterator[tuple[Prepared | Unread | Sound, int]]:
         """What a sample is to be encoded as, for each channel that it feeds; and about how many bytes that holds."""
         spec = self._encoder.spec
         channel: Channel
@@ -142,8 +150,8 @@ class Decoders:
         tower = spec.tower_of(channel)
         if tower is not None:
             for part in parts:
-                prepared = self._encoder.prepare(tower, part)
-                yield Prepared(Slot.of(job, channel, part), tower, prepared), int(getattr(prepared, "nbytes", 4096))
+                event = prepared_for(self._encoder, tower, job, channel, part)
+                yield event, int(getattr(getattr(event, "prepared", None), "nbytes", 4096))
 
     def release(self, job: Job) -> list[Job]:
         """Give up a job's claim to its content; the jobs that waited for it."""
@@ -151,6 +159,17 @@ class Decoders:
             return []
         with self._claims_lock:
             return self._claims.pop(job.key, [])
+
+
+def prepared_for(encoder: Encoder, tower: TowerSpec, job: Job, channel: Channel, sample: Sample) -> Prepared | Unread:
+    """One sample as its tower takes it; of a text, what the tower can read of it."""
+    read = sample
+    if isinstance(sample, TextSample):
+        text = stored_as(channel, encoder, sample.text, tower)
+        if text is None:
+            return Unread(Slot.of(job, channel, sample, unread=True))
+        read = replace(sample, text=text)
+    return Prepared(Slot.of(job, channel, sample), tower, encoder.prepare(tower, read))
 
 
 def _look(path: Path) -> tuple[int, int, int]:

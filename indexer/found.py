@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Executable, bindparam, false, func, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, shown, shown_contents
+from indexer.legible import READ_AS, channel_of
 from indexer.lookup import full_path
 from indexer.schema import Content, Encoding, File, Root, Segment
 from indexer.store import Store, unpack
@@ -32,6 +33,7 @@ _SEGMENTS = select(
     Segment.norm,
     Segment.look,
 ).join(Encoding, Encoding.id == Segment.encoding_id)
+_SEGMENTS = _SEGMENTS.where(Segment.channel.not_in(READ_AS))  # which have no vectors
 _SEGMENTS_WITH = _SEGMENTS.where(Segment.id.in_(bindparam("values", expanding=True)))
 _SEGMENTS_OF = _SEGMENTS.where(
     Encoding.content_id.in_(bindparam("values", expanding=True)), Encoding.generation_id == bindparam("generation")
@@ -72,8 +74,29 @@ class FoundFile:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of a content: in which channel, when it is said or shown, in seconds, and what it is; None for no text."""
+
+    channel: Channel | None
+    start_seconds: float | None
+    end_seconds: float | None
+    text: str | None
+
+
+def passages_of(store: Store, segment_ids: Sequence[int]) -> dict[int, Passage]:
+    """Segments by their ids without their vectors, those included that have none; what is gone is left out."""
+    found: dict[int, Passage] = {}
+    with store.reading() as connection:
+        for some in slices(segment_ids):
+            query = select(Segment.id, Segment.channel, Segment.start_seconds, Segment.end_seconds, Segment.text)
+            for row in connection.execute(query.where(Segment.id.in_(some))):
+                found[row.id] = Passage(channel_of(row.channel), row.start_seconds, row.end_seconds, row.text)
+    return found
+
+
 def segments_of(store: Store, generation_id: int, content_ids: Sequence[int]) -> list[StoredSegments]:
-    """All segments that some contents have, channel by channel."""
+    """All segments with vectors that some contents have, channel by channel."""
     return _fetch(store, _SEGMENTS_OF, content_ids, generation=generation_id)
 
 

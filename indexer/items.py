@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import Row, func, select, tuple_
 
+from indexer.legible import UNREAD, channel_of
 from indexer.lookup import full_path
 from indexer.paths import relative_to
 from indexer.schema import PRESENT, Content, Encoding, File, Root, Segment
@@ -138,9 +139,9 @@ def lines_of(
         .limit(limit)
     )
     if channels:
-        query = query.where(Segment.channel.in_(channels))
+        query = query.where(Segment.channel.in_([*channels, *(UNREAD[own] for own in channels if own in UNREAD)]))
     with store.reading() as connection:
-        return [Line(cast(Channel, row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
+        return [Line(channel_of(row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
 def _rows() -> Any:

@@ -19,7 +19,7 @@ _NO_TIME = -1  # a time of modification that no file has: the next run opens it 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The place of one segment whose vector is still to come."""
+    """The place of one segment whose vector is still to come; of an `unread` text, which has none, no vector will."""
 
     job: Job
     channel: Channel
@@ -29,16 +29,17 @@ class Slot:
     look: bytes | None
     vector: Vectors | None = None
     norm: float = 1.0
+    unread: bool = False
 
     @classmethod
-    def of(cls, job: Job, channel: Channel, sample: Sample) -> Slot:
+    def of(cls, job: Job, channel: Channel, sample: Sample, *, unread: bool = False) -> Slot:
         """The place for one sample's vector. It does not hold the sample, which may be large.
 
         What a picture looks like is worked out here: for pictures, this is called in a decoding thread.
         """
         text = sample.text if isinstance(sample, TextSample) else None
         look = look_of(sample.pixels) if isinstance(sample, ImageSample) else None
-        return cls(job, channel, sample.start_seconds, sample.end_seconds, text, look)
+        return cls(job, channel, sample.start_seconds, sample.end_seconds, text, look, unread=unread)
 
 
 @dataclass(slots=True, eq=False)
@@ -68,9 +69,9 @@ class Job:
         return self.unsupported and not os.path.splitext(self.file.name)[1]
 
     def expect(self, slot: Slot) -> None:
-        """Wait for one more vector; slots of a channel keep the order of their samples."""
+        """Wait for one more vector, unless there will be none; slots of a channel keep the order of their samples."""
         self.slots.append(slot)
-        self.awaited += 1
+        self.awaited += not slot.unread
 
     def fill(self, slot: Slot, vector: Vectors, norm: float) -> None:
         """Put a vector in its place. `vector`: (dim,) float32 of length 1; `norm`: the length that it had."""
@@ -101,7 +102,7 @@ class Job:
                 slot.look,
             )
             for slot in self.slots
-            if slot.vector is not None
+            if slot.vector is not None or slot.unread
         ]
         if self.info.kind == "video":
             frames = thin([s for s in segments if s.channel == "visual"], frame_similarity)
@@ -123,7 +124,8 @@ def thin(frames: Sequence[NewSegment], similarity: float) -> list[NewSegment]:
     """
     kept: list[NewSegment] = []
     for frame in frames:
-        if kept and float(np.dot(kept[-1].vector, frame.vector)) > similarity:
+        before = kept[-1].vector if kept else None
+        if before is not None and frame.vector is not None and float(np.dot(before, frame.vector)) > similarity:
             kept[-1] = replace(kept[-1], end_seconds=frame.end_seconds)
         else:
             kept.append(frame)

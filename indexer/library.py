@@ -75,6 +75,11 @@ class Library:
         if not there:
             if path.exists() and not path.is_dir():
                 raise UsageError(f"{path} is a file, not a library; name a folder with --library")
+            if not create and any(path.glob("index/*.faiss")):
+                raise LibraryNotFoundError(
+                    f"the library at {path} has lost its database, {STORE_NAME}, and the indexes that are left cannot"
+                    " bring it back; restore it from a backup, or index your folders again with: mmsearch index FOLDER"
+                )
             if not create:
                 raise LibraryNotFoundError(
                     f"there is no library at {path}; make one with: mmsearch index FOLDER "

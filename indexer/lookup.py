@@ -12,6 +12,7 @@ from sqlalchemy import and_, exists, func, or_, select
 
 from indexer.ann import Ids
 from indexer.filters import Filter, Place, shown_contents
+from indexer.legible import READ_AS
 from indexer.records import FOLDER_PROBLEM
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store
@@ -57,11 +58,13 @@ class RootStatus:
 class Counts:
     """How things stand, in files unless named otherwise. `kinds` counts files on disk that are indexed.
 
+    `segments`: those with vectors, by channel. `unread`: passages without, which the model cannot read.
     `failed_folders` of the `failed` are folders that cannot be read.
     """
 
     kinds: dict[str, int]
     segments: dict[str, int]
+    unread: int
     roots: tuple[RootStatus, ...]
     failed: int
     failed_folders: int
@@ -108,11 +111,13 @@ def count(store: Store, generation_id: int | None) -> Counts:
             .where(on_disk)
             .group_by(Content.kind)
         )
-        segments = connection.execute(
-            select(Segment.channel, func.count())
-            .join(Encoding, Encoding.id == Segment.encoding_id)
-            .where(Encoding.generation_id == generation_id)
-            .group_by(Segment.channel)
+        segments = _table(
+            connection.execute(
+                select(Segment.channel, func.count())
+                .join(Encoding, Encoding.id == Segment.encoding_id)
+                .where(Encoding.generation_id == generation_id)
+                .group_by(Segment.channel)
+            )
         )
         roots = connection.execute(
             select(Root.path, func.count(File.id))
@@ -126,7 +131,8 @@ def count(store: Store, generation_id: int | None) -> Counts:
         seconds = select(func.sum(Content.duration_seconds)).join(File, File.content_id == Content.id).where(on_disk)
         return Counts(
             kinds=_table(kinds),
-            segments=_table(segments),
+            segments={channel: number for channel, number in segments.items() if channel not in READ_AS},
+            unread=sum(segments.get(stored, 0) for stored in READ_AS),
             roots=tuple(RootStatus(path, files, os.path.isdir(path)) for path, files in roots),
             failed=states.get(FAILED, 0),
             failed_folders=connection.execute(

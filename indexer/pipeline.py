@@ -27,7 +27,7 @@ import numpy as np
 from indexer import likeness
 from indexer.buffer import BoundedBuffer, BufferClosedError
 from indexer.changes import Change, Emptied, NewState, Target, ToOpen, Unreadable, Walked, find_changes
-from indexer.decode import Decoders, Ended, Prepared, Sound
+from indexer.decode import Decoders, Ended, Prepared, Sound, Unread, prepared_for
 from indexer.errors import ModelError
 from indexer.job import Job, Slot
 from indexer.library import Library
@@ -57,7 +57,7 @@ class _BatchEncoded:
     """The vectors of the oldest batch are there."""
 
 
-_Event = Prepared | Sound | Ended | NewState | _ScanEnded | _BatchEncoded
+_Event = Prepared | Unread | Sound | Ended | NewState | _ScanEnded | _BatchEncoded
 _Batch = list[tuple[Slot, Any]]  # each place with what its tower takes
 
 
@@ -216,8 +216,8 @@ class _Run:
                 event = self._to_encode.get(_IDLE_SECONDS)
             except BufferClosedError:
                 return
-            if isinstance(event, Prepared):
-                self._queue(event.tower, event.slot, event.prepared)
+            if isinstance(event, Prepared | Unread):
+                self._take_in(event)
             elif isinstance(event, Sound):
                 self._transcribe(event.job, event.audio)
             elif isinstance(event, Ended):
@@ -244,7 +244,7 @@ class _Run:
         tower = dict(self._encoder.spec.channels)["speech"]
         try:
             lines = self._encoder.transcribe(audio)
-            prepared = [self._encoder.prepare(tower, line) for line in lines]
+            prepared = [prepared_for(self._encoder, tower, job, "speech", line) for line in lines]
         except ModelError:  # it cannot be loaded, which is no fault of the file
             raise
         except Exception as error:  # a model's failure on one file is that file's failure
@@ -252,8 +252,14 @@ class _Run:
             job.failure = f"its speech could not be transcribed: {type(error).__name__}: {error}"
             return
         job.speech_lines = (job.speech_lines or 0) + len(lines)
-        for line, ready in zip(lines, prepared, strict=True):
-            self._queue(tower, Slot.of(job, "speech", line), ready)
+        for ready in prepared:
+            self._take_in(ready)
+
+    def _take_in(self, ready: Prepared | Unread) -> None:
+        if isinstance(ready, Unread):
+            ready.slot.job.expect(ready.slot)
+        else:
+            self._queue(ready.tower, ready.slot, ready.prepared)
 
     def _queue(self, tower: TowerSpec, slot: Slot, prepared: Any) -> None:
         if not any(self._pending.values()):
@@ -379,7 +385,9 @@ class _Run:
         elif content is not None:
             report.added += job.is_new
             report.changed += not job.is_new
-            report.segments += len(content.segments)
+            read = sum(segment.vector is not None for segment in content.segments)
+            report.segments += read
+            report.unread += bool(content.segments) and not read
             report.no_speech += content.speech_lines == 0
             if content.problem is not None:
                 report.partial += 1

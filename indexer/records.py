@@ -41,12 +41,13 @@ class Position:
 class NewSegment:
     """A segment to be written.
 
-    `vector`: (dim,) float32 of length 1; `norm`: the length that it had as the tower gave it. `look`: what a picture or
+    `vector`: (dim,) float32 of length 1, None for a text that the model cannot read (`indexer.legible`); `norm`: the
+    length that it had as the tower gave it. `look`: what a picture or
     a frame looks like (`indexer.likeness`); None for other channels, and for a picture with too little in it.
     """
 
     channel: Channel
-    vector: Vectors
+    vector: Vectors | None
     start_seconds: float | None = None
     end_seconds: float | None = None
     text: str | None = None

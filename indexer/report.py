@@ -57,9 +57,9 @@ class IndexReport:
     """What a run did, in files.
 
     `added` and `changed` were encoded; `linked` were new names of known contents, of which `moved` were
-    found gone from their old place; `no_speech` had sound without speech; `missing` are gone from disk
-    and kept until pruned. `failures` holds the first few of those `failed`, `partial` or unreadable; `failed_folders`
-    of the failed are folders that cannot be read.
+    found gone from their old place; `no_speech` had sound without speech; `unread` hold nothing but text that the model
+    cannot read, and are found by their words; `missing` are gone from disk and kept until pruned. `failures` holds the
+    first few of those `failed`, `partial` or unreadable; `failed_folders` of the failed are unreadable folders.
     `unreachable` are roots that are not there (an unplugged disk); what is known of them is kept.
     """
 
@@ -75,6 +75,7 @@ class IndexReport:
     missing: int = 0
     pruned: int = 0
     no_speech: int = 0
+    unread: int = 0
     segments: int = 0
     ignored: int = 0
     other: int = 0

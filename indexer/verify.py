@@ -10,10 +10,12 @@ from sqlalchemy import insert, select, text, update
 
 from indexer.errors import LibraryDamagedError
 from indexer.halves import STORED_DTYPE
+from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
+from indexer.strays import check_strays
 from indexer.types import CHANNELS, Channel, ModelSpec
 from indexer.vectors import usable
 from indexer.words import mend_words
@@ -40,6 +42,7 @@ def verify(library: Library) -> VerifyReport:
     report = VerifyReport()
     _check_words(library, report)  # before SQLite's own check, which newer versions of SQLite extend to these tables
     _check_database(library, report)
+    _check_strays(library, report)
     generation = library.store.generation()
     if generation is not None:
         _check_vectors(library, *generation, report)
@@ -77,6 +80,13 @@ def _check_database(library: Library, report: VerifyReport) -> None:
         report.repaired.append(f"removed {gone} vectors of contents that no file holds")
 
 
+def _check_strays(library: Library, report: VerifyReport) -> None:
+    """Every index file is of a model that the database knows."""
+    problems, repaired = check_strays(library.store, library.path / "index")
+    report.problems += problems
+    report.repaired += repaired
+
+
 def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report: VerifyReport) -> None:
     """Each stored vector has its channel's size, holds numbers, and has length 1; else its content goes.
 
@@ -98,8 +108,10 @@ def _check_vectors(library: Library, generation_id: int, spec: ModelSpec, report
         if not rows:
             break
         last = rows[-1].id
-        report.vectors += len(rows)
         for row in rows:
+            if row.channel in READ_AS and not row.vector:
+                continue
+            report.vectors += 1
             beside = usable(row.norm) and (row.look is None or len(row.look) == LOOK_BYTES)
             if len(row.vector) != sizes.get(row.channel) or not beside:
                 bad.add(row.encoding_id)
@@ -138,6 +150,11 @@ def _check_tallies(library: Library, generation_id: int, report: VerifyReport) -
             if not connection.execute(update(Tally).filter_by(**same).values(**values)).rowcount:
                 connection.execute(insert(Tally).values(removals=0, **same, **values))
         report.repaired.append(f"the count of {channel} vectors was {now.vectors} and is {len(ids)}")
+        if len(ids) < now.vectors:  # rows and their count change in the same transactions
+            report.problems.append(
+                f"{channel} vectors that were taken out of the database by something else than mmsearch:"
+                f" {now.vectors - len(ids)}; restore the library from a backup, or remove it and index again"
+            )
 
 
 def _check_index(library: Library, generation_id: int, channel: Channel, report: VerifyReport) -> None:

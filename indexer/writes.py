@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from indexer.halves import STORED_DTYPE
+from indexer.legible import UNREAD
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import Content, Encoding, File, Scope, Segment, Tally
 
@@ -146,13 +147,13 @@ def _content_row(new: NewContent) -> dict[str, Any]:
 def _segment_row(encoding_id: int, segment: NewSegment) -> dict[str, Any]:
     return {
         "encoding_id": encoding_id,
-        "channel": segment.channel,
+        "channel": UNREAD[segment.channel] if segment.vector is None else segment.channel,
         "start_seconds": segment.start_seconds,
         "end_seconds": segment.end_seconds,
         "text": segment.text,
         "look": segment.look,
         "norm": segment.norm,
-        "vector": segment.vector.astype(STORED_DTYPE).tobytes(),
+        "vector": b"" if segment.vector is None else segment.vector.astype(STORED_DTYPE).tobytes(),
     }
 
 
@@ -186,7 +187,8 @@ def drop_contents(connection: Connection, content_ids: Sequence[int]) -> int:
 def count_added(connection: Connection, generation_id: int, outcomes: Sequence[Outcome]) -> None:
     """Bring the tallies up to date with the segments that were just written."""
     contents = [outcome.content for outcome in outcomes if isinstance(outcome.content, NewContent)]
-    added = Counter(segment.channel for content in contents for segment in content.segments)
+    segments_of = (content.segments for content in contents)
+    added = Counter(one.channel for segments in segments_of for one in segments if one.vector is not None)
     if not added:
         return
     last_id = connection.execute(select(func.max(Segment.id))).scalar_one()

@@ -70,6 +70,9 @@ class Found(BaseModel):
     matches_well: bool | None = Field(
         description="False: nothing in the library matches well, and the results are only the nearest. Null: not known."
     )
+    remarks: list[str] = Field(
+        description="Words of the query that the model cannot read; the results are not of them."
+    )
     results: list[FoundFile]
 
 
@@ -251,6 +254,7 @@ def _found(engine: Engine, answer: Answer) -> Found:
     items = items_at(engine.library.store, [hit.path for hit in answer])
     return Found(
         matches_well=answer.matches_well,
+        remarks=[_shown(remark) for remark in answer.remarks],
         results=[_file(hit, items[hit.path].key) for hit in answer if hit.path in items],
     )
 

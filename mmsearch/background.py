@@ -17,6 +17,7 @@ import numpy as np
 from indexer.ann import Ids, VectorIndex
 from indexer.backgrounds import (
     BackgroundRow,
+    ids_by_content,
     read_backgrounds,
     read_queries,
     sample_segments,
@@ -40,7 +41,7 @@ _GROUP = 16  # vectors that a query of the library's own is put to at once
 _ROUNDS = 8  # of such groups, for each query
 _DRIFT = 0.1  # a channel that grew or shrank by more than this share is asked again
 _BATCH = 64
-_OWN = "own segments"
+_OWN = "own segments, by content"
 
 
 @cache
@@ -206,7 +207,8 @@ def _asked(
             queries = way.mapped(queries)
             own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
         centre = None if way is None else way.centre
-        null = _ask_own(library.store, index, own, queries, centre) if len(queries) else None
+        ids = ids_by_content(library.store, generation_id, channel)
+        null = _ask_own(library.store, index, ids, own, queries, centre) if len(queries) and len(ids) else None
     return None if null is None else (null, queries)
 
 
@@ -264,7 +266,7 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
 
 
 def _ask_own(
-    store: Store, index: VectorIndex, own: Ids, queries: Vectors, centre: Vectors | None = None
+    store: Store, index: VectorIndex, ids: Ids, own: Ids, queries: Vectors, centre: Vectors | None = None
 ) -> Null | None:
     """The same for queries that are segments of the library.
 
@@ -274,13 +276,13 @@ def _ask_own(
     Args:
         store: says which content a segment belongs to.
         index: of the channel that is asked.
+        ids: its segments, in an order that is the same for the same files: see `ids_by_content`.
         own: the contents that the queries come from, (q,) int64.
         queries: (q, dim) float32 of length 1.
         centre: what is taken from the index's vectors before they are compared, (dim,) float32; None for nothing.
     """
     rng = np.random.default_rng(0)
-    chosen = rng.permutation(len(index))[:_BLOCK]
-    ids = index.ids[chosen]
+    ids = rng.permutation(ids)[:_BLOCK]
     vectors = index.vectors_of(ids)
     if centre is not None:
         vectors = centred(vectors, centre)
@@ -294,5 +296,5 @@ def _ask_own(
     groups = scores[np.arange(len(queries))[:, None, None], drawn]
     whole = ~np.isnan(groups).any(axis=2)
     mean = float(np.nanmean(scores)) if whole.any() else 0.0
-    least = float(hubs.min()) if len(chosen) == len(index) else _least_after(index, queries, 0, stretched=True)
+    least = float(hubs.min()) if len(ids) == len(index) else _least_after(index, queries, 0, stretched=True)
     return fit(groups[whole].max(axis=1), size=group, mean=mean, least=least, stretched=True)

@@ -41,6 +41,7 @@ from mmsearch.search import search
 from mmsearch.sharing import Shared, Turn, encode_samples
 from mmsearch.status import Status, advice_of, status_of
 from mmsearch.training.adapted import fitted
+from mmsearch.unread import check_readable, is_plain, remarks_on
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
@@ -283,9 +284,10 @@ class Engine(Insights, Learning):
         # Words are looked for in a thread of their own, while vectors are: SQLite and FAISS let go of the GIL.
         with ThreadPoolExecutor(1, "words") as aside, one_blas_thread():  # for a few hundred rows, a second only waits
             words = aside.submit(find_literally, self._library.store, ready.generation_id, query, ready.wanted)
-            return search(
+            found = search(
                 self._library, ready.generation_id, ready.plan, ready.wanted, words=words.result, hidden=own, fold=fold
             )
+        return replace(found, remarks=ready.remarks)
 
     def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
         """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
@@ -310,12 +312,15 @@ class Engine(Insights, Learning):
         held = [content_at(self._library, term.value) if _is_file(term) else None for term in query.terms]
         readings = [
             given.get(place)
-            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge))
+            or (content and stored_reading(self._library, generation_id, spec, term, content, bridge, self))
             or self._read(term, bridge, filled)
             for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
+        remarks = remarks_on(query, self.encoder, filled) if any(map(is_plain, query.terms)) else ()
+        if not any(readings):
+            check_readable(query, remarks)
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
-        return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan)
+        return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan, remarks)
 
     def _load_ahead(self, channels: Sequence[Channel]) -> None:
         """Load the indexes that a query will ask in a thread of their own, while its words become vectors."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from indexer.errors import UsageError
 from indexer.filters import Filter, Place
 from indexer.found import segments_of
+from indexer.items import lines_of
+from indexer.legible import stored_as
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import KnownFile
 from indexer.schema import FAILED, PRESENT
-from indexer.types import Channel, ModelSpec, TowerSpec, Vectors
+from indexer.types import Channel, Encoder, ModelSpec, TowerSpec, Vectors
 from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
@@ -29,6 +32,15 @@ _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "text": (),
 }
 """Which of a file's segments stand for it when it is asked with as this kind."""
+
+
+class HasEncoder(Protocol):
+    """What knows the library's model, and loads it when it is asked."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model."""
+
 
 _Part = tuple[Channel, Vectors, Vectors]
 """Segments of one channel of a file: their vectors and norms."""
@@ -132,8 +144,14 @@ def stored_reading(
     term: Term,
     content_id: int,
     bridge: Bridge | None = None,
+    model: HasEncoder | None = None,
 ) -> Reading:
-    """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none."""
+    """A file of the library as a term, by the vectors that it has: nothing is encoded. Empty when it has none.
+
+    With a `model` it is empty also for a document that this cannot read: libraries of old have vectors of such.
+    """
+    if model is not None and term.kind == "document" and not _is_legible(library, generation_id, content_id, model):
+        return {}
     return stored_readings(library, generation_id, spec, [(term.kind, content_id)], bridge)[0]
 
 
@@ -169,6 +187,16 @@ def _meanings(spec: ModelSpec, kind: TermKind, parts: Sequence[_Part]) -> Meanin
             if target.space == tower.space:
                 meanings[tower.modality, channel] = meaning
     return meanings
+
+
+def _is_legible(library: Library, generation_id: int, content_id: int, model: HasEncoder) -> bool:
+    """Whether a model can read any passage of a document. One in ASCII needs no model to tell."""
+    lines = lines_of(library.store, generation_id, content_id, ["text"])
+    texts = [line.text for line in lines if line.text]
+    if not texts or any(map(str.isascii, texts)):
+        return True
+    tower = model.encoder.spec.tower_of("text")
+    return tower is None or any(stored_as("text", model.encoder, text, tower) for text in texts)
 
 
 def _knows(library: Library, root_id: int, scope: str) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,8 @@ class Scored:
 class Plan:
     """A query's terms in the channels of a library: `weights` of the positive ones, `less` of the negative ones.
 
-    `calibrated`: every score can be held against chance. If not, cosines stand for all of them.
+    `calibrated`: every score can be held against chance. If not, cosines stand for all of them. `by_chance`: what a
+    term scores on average that the model cannot read.
     """
 
     query: Query
@@ -89,6 +91,7 @@ class Plan:
     fusion: str
     routes: dict[Channel, Route]
     calibrated: bool
+    by_chance: float = 0.0
 
     @property
     def is_one_vector(self) -> bool:
@@ -125,8 +128,8 @@ class Plan:
         """What a term counts for where it does not reach: what it scores on average by chance."""
         if not self.calibrated:
             return 0.0
-        nulls = [chance.null for route in self.routes.values() for chance in route.chance if chance is not None]
-        return float(min(((null.mean - null.location) / null.scale for null in nulls), default=0.0))
+        found = [chance for route in self.routes.values() for chance in route.chance if chance is not None]
+        return min(map(_on_average, found), default=self.by_chance)
 
     @property
     def unheard(self) -> float:
@@ -223,13 +226,17 @@ def make_plan(
         generation_id: among the vectors of which model.
         backgrounds: what chance scores, by (query modality, channel).
         query: weights, and how to rank.
-        readings: a reading of each of the query's terms.
+        readings: a reading of each of the query's terms. One without any, of words that the model cannot read, has no
+            part in the plan; with none left to be found, files are ranked by their words alone.
         wanted: the query's filters, as the store takes them.
     """
+    if not any(reading for term, reading in zip(query.terms, readings, strict=True) if term.weight > 0):
+        return _by_words(library, generation_id, backgrounds, query)
+    kept = [(term, reading) for term, reading in zip(query.terms, readings, strict=True) if reading]
+    query = query if len(kept) == len(query.terms) else replace(query, terms=tuple(term for term, _ in kept))
     heaviest = max(abs(term.weight) for term in query.terms)  # only proportions count
     signed = [
-        (math.copysign(max(abs(term.weight) / heaviest, _LEAST_WEIGHT), term.weight), reading)
-        for term, reading in zip(query.terms, readings, strict=True)
+        (math.copysign(max(abs(term.weight) / heaviest, _LEAST_WEIGHT), term.weight), reading) for term, reading in kept
     ]
     weights = tuple(weight for weight, _ in signed if weight > 0)
     positive = [reading for weight, reading in signed if weight > 0]
@@ -245,6 +252,23 @@ def make_plan(
     less = tuple(-weight for weight, _ in signed if weight < 0)
     calibrated = bool(routes) and all(route.is_calibrated for route in routes.values())
     return Plan(query, weights, less, how, routes, calibrated)
+
+
+def _by_words(library: Library, generation_id: int, backgrounds: Backgrounds, query: Query) -> Plan:
+    """The plan of a query whose meaning is not known: every file counts for what chance scores on average."""
+    chances = [
+        background
+        for (modality, channel), background in backgrounds.items()
+        if modality == "text" and library.store.position(generation_id, cast(Channel, channel)).vectors
+    ]
+    weights = tuple(term.weight for term in query.terms if term.weight > 0)
+    by_chance = min(map(_on_average, chances), default=0.0)
+    return Plan(query, weights, (), "mean", {}, calibrated=bool(chances), by_chance=by_chance)
+
+
+def _on_average(chance: Background) -> float:
+    """What a background's queries score on average, in excess over chance."""
+    return float((chance.null.mean - chance.null.location) / chance.null.scale)
 
 
 def _route(

@@ -15,7 +15,8 @@ from mmsearch.readings import Reading
 class Prepared:
     """A query, ready to be put to a library.
 
-    `held`: for each term, the content that the library holds for it, or None. `readings`: each term as vectors.
+    `held`: for each term, the content that the library holds for it, or None. `readings`: each term as vectors; none
+    of words that the model cannot read, which `remarks` tell of. The plan is of the other terms.
     """
 
     query: Query
@@ -25,3 +26,4 @@ class Prepared:
     held: tuple[int | None, ...]
     readings: tuple[Reading, ...]
     plan: Plan
+    remarks: tuple[str, ...] = ()

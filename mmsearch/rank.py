@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.found import FoundFile
+from indexer.found import FoundFile, Passage
 from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
 from mmsearch.calibration import confidence_of
@@ -49,6 +49,7 @@ class Hit:
 
     `score` is the best moment's cosine similarity, in [-1, 1], and `channel` where that is; both are None for a file
     that has nothing to compare, such as music for a model that only hears speech, and was found by its name or title.
+    Of one that was found by words which the model cannot read, only the score is None where they are in its text.
     `start_seconds` and `end_seconds` are None for a file without times. `copies` are other files with the same bytes,
     `duplicates` nearly identical ones that were folded under this one. `confidence`, in [0, 1], is None where nothing
     is calibrated. `matched`: the words and phrases that were found literally, and "name" where the file's name was.
@@ -90,12 +91,16 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A content that may answer. `key` ranks it. `rows`: its segments, as rows of what was scored, if it has any."""
+    """A content that may answer. `key` ranks it. `rows`: its segments, as rows of what was scored, if it has any.
+
+    `passage`: of a content without such rows, the text that holds the words.
+    """
 
     key: float
     confidence: float | None
     words: Words | None
     rows: list[tuple[Scored, int]] = field(default_factory=list)
+    passage: Passage | None = None
 
 
 def hits_of(
@@ -224,15 +229,16 @@ def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[f
 
 
 def _named(candidate: Candidate, file: FoundFile, matched: tuple[str, ...]) -> Hit:
-    """A content without segments, which was found by its words."""
+    """A content without segments to compare, which was found by its words."""
+    at = candidate.passage or Passage(None, None, None, None)
     return Hit(
         score=None,
         path=file.paths[0],
         kind=file.kind,
-        channel=None,
-        start_seconds=None,
-        end_seconds=None,
-        text=None,
+        channel=at.channel,
+        start_seconds=at.start_seconds,
+        end_seconds=at.end_seconds,
+        text=at.text,
         title=file.title,
         moments=(),
         copies=file.paths[1:],
@@ -323,11 +329,13 @@ def _start(part: Scored, row: int) -> float:
 class Answer(Sequence[Hit]):
     """The files that answer a query, best first: a sequence of hits.
 
-    `matches_well`: whether any of them stands out from chance; None where nothing is calibrated.
+    `matches_well`: whether any of them stands out from chance; None where nothing is calibrated. `remarks`: lines for
+    the person who asked, on words of the query that the model cannot read.
     """
 
     hits: tuple[Hit, ...]
     matches_well: bool | None = None
+    remarks: tuple[str, ...] = ()
 
     def __getitem__(self, index: Any) -> Any:
         return self.hits[index]

@@ -29,6 +29,7 @@ from indexer.windows import windows
 from mmsearch.bridge import Bridge
 from mmsearch.calibration import centred
 from mmsearch.query import Term
+from mmsearch.unread import is_plain, legible_parts
 
 FRAMES = 32
 """Frames of a video that a query is made of, evenly spread."""
@@ -79,7 +80,7 @@ Encode = Callable[[TowerSpec, Sequence[Sample]], tuple[Vectors, NDArray[np.float
 def read_term(
     term: Term, encoder: Encoder, encode: Encode, bridge: Bridge | None = None, filled: Sequence[Channel] | None = None
 ) -> Reading:
-    """A term as vectors.
+    """A term as vectors; none, of words that the model cannot read: these are still found as words.
 
     Args:
         term: words, a file, or samples in memory.
@@ -99,7 +100,7 @@ def read_term(
     if bridge is None and any(spec.query_tower(modality, channel) for modality in samples for channel in within):
         channels = within
     for modality, parts in samples.items():
-        encoded: dict[TowerSpec, tuple[Vectors, float]] = {}
+        encoded: dict[TowerSpec, tuple[Vectors, float] | None] = {}
         for channel in channels:
             tower = spec.query_tower(modality, channel)
             if tower is None:
@@ -107,10 +108,12 @@ def read_term(
             if tower not in encoded:
                 if term.kind == "text" and isinstance(parts[0], TextSample):
                     check_length(parts[0].text, tower, encoder)
-                encoded[tower] = mean_of(*encode(tower, parts))
-            meanings[modality, channel] = encoded[tower]
+                read = legible_parts(term, parts, encoder, tower)
+                encoded[tower] = mean_of(*encode(tower, read)) if read else None
+            if (meaning := encoded[tower]) is not None:
+                meanings[modality, channel] = meaning
     reading = reached(spec, meanings, bridge)
-    if not reading:
+    if not reading and not is_plain(term):
         raise UsageError(_unread(term, spec, samples))
     return reading
 
@@ -229,7 +232,10 @@ def _unread(term: Term, spec: ModelSpec, samples: Mapping[Modality, Sequence[Sam
     """Why a term reaches nothing, and what to do."""
     what = "there is nothing in it"
     if samples:
-        what = f"the model {spec.name!r} has no tower for {' or '.join(samples)}"
+        towerless = [one for one in samples if not any(spec.query_tower(one, channel) for channel, _ in spec.channels)]
+        what = f"the model {spec.name!r} has no tower for {' or '.join(towerless)}"
+        if len(towerless) < len(samples):
+            what = f"the model {spec.name!r} cannot read what is in it"
     elif term.kind in ("audio", "video"):
         what = f"nothing is said in it, and the model {spec.name!r} hears only speech"
     return f"{term.value} cannot be looked for: {what}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from indexer.ann import Ids
 from indexer.contents import contents_of, segments_in
 from indexer.filters import Filter
-from indexer.found import StoredSegments, files_of, norms_of, segments_of
+from indexer.found import StoredSegments, files_of, norms_of, passages_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel
 from indexer.types import Vectors
@@ -67,18 +68,18 @@ def search(
         contents = _finalists(library, generation_id, promising, literally, places, count, plan)
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
-        candidates = _candidates(
-            plan, [plan.score(some) for some in segments if some.channel in plan.routes], literally, places
-        )
-        candidates |= _without_segments(
-            plan, set(contents).difference(*(some.contents for some in segments)), literally
-        )
+        scored = [plan.score(some) for some in segments if some.channel in plan.routes]
+        candidates = _candidates(plan, scored, literally, places)
+        rest = set(contents).difference(*(part.segments.contents for part in scored))
+        candidates |= _by_words(library, plan, rest, literally)
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         is_all = len(found) < count and len(contents) == len(promising)
         if len(hits) >= plan.query.k or is_all or (plan.query.confident and not _all_stand_out(candidates)):
             break
         count *= 2  # near-identical files were folded together
-    return Answer(tuple(hits), any(hit.matches_well for hit in hits) if plan.calibrated else None)
+    well = any(hit.matches_well for hit in hits)
+    # Of words that the model cannot read, it is not known whether something here means the same.
+    return Answer(tuple(hits), well if plan.calibrated and (well or plan.routes) else None)
 
 
 def _promising(
@@ -320,6 +321,19 @@ def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, W
         content: _with_words(plan, plan.unheard, plan.missing, words[content])
         for content in contents
         if content in words
+    }
+
+
+def _by_words(
+    library: Library, plan: Plan, contents: Iterable[int], words: Mapping[int, Words]
+) -> dict[int, Candidate]:
+    """The same, with the passages that hold the words."""
+    found = _without_segments(plan, contents, words)
+    places = {content: of.words.segment_id for content, of in found.items() if of.words and of.words.segment_id}
+    passages = passages_of(library.store, list(places.values()))
+    return {
+        content: replace(of, passage=passages.get(places[content])) if content in places else of
+        for content, of in found.items()
     }
 
 

@@ -220,8 +220,9 @@ def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence
     answer = engine._ask(wider, hidden=False, given=given)
     hits = tuple(hit for hit in answer if not any(one.hides(hit) for one in hidden))[:k]
     if liked:
-        return Answer(tuple(map(_unsure, hits)), None)
-    return Answer(hits, any(hit.matches_well for hit in hits) if answer.matches_well is not None else None)
+        return Answer(tuple(map(_unsure, hits)), None, answer.remarks)
+    matches_well = any(hit.matches_well for hit in hits) if answer.matches_well is not None else None
+    return Answer(hits, matches_well, answer.remarks)
 
 
 def _unsure(hit: Hit) -> Hit:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.legible import legible
 from indexer.types import AudioSample, Encoder, Sample, TextSample, TowerSpec, Vectors
 from indexer.vectors import unit
 
@@ -43,6 +45,7 @@ class Shared:
         self.spec = encoder.spec
         self.prepare = encoder.prepare
         self.count_tokens = encoder.count_tokens
+        self.legible = partial(legible, encoder)
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
         """As `Encoder.encode`."""

@@ -88,6 +88,8 @@ def report(done: IndexReport) -> Iterator[str]:
     yield f"Indexed: {', '.join(parts)} ({took(done.seconds)}{rate})"
     if done.no_speech:
         yield f"  {many(done.no_speech, 'file')} with sound but no speech found"
+    if done.unread:
+        yield f"  {many(done.unread, 'file')} of text that the model cannot read: found by words, not by meaning"
     if done.missing:
         yield f"  {many(done.missing, 'file')} gone from disk, kept until: mmsearch index --prune"
     if done.pruned:
@@ -163,6 +165,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     yield f"Indexed   {', '.join(kinds) or 'nothing'}{hours}"
     parts = [f"{counts.segments[channel]:,} {channel}" for channel in CHANNELS if counts.segments.get(channel)]
     yield f"Segments  {', '.join(parts) or 'none'}"
+    if counts.unread:
+        yield f"Unread    {many(counts.unread, 'passage')} that the model cannot read: found by words, not by meaning"
     for number, (channel, facts) in enumerate(found.indexes.items()):
         yield f"{'Search' if number == 0 else '':<8}  {channel}: {_way(facts)}"
     if found.can_have_bridge:

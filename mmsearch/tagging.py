@@ -19,6 +19,7 @@ from mmsearch.readings import samples_of
 from mmsearch.sharing import Shared, Turn, encode_samples
 from mmsearch.tags import Tags, tags_of
 from mmsearch.terms import Term
+from mmsearch.unread import legible_parts
 from mmsearch.vocabulary import OnProgress, Vocabulary, everyday
 
 _KIND_OF: Mapping[TermKind, Kind] = {"image": "image", "audio": "audio", "video": "video", "document": "text"}
@@ -78,10 +79,13 @@ def tags_of_file(
 def _encoded(term: Term, encoder: Shared) -> list[StoredSegments]:
     """A file's segments, as an indexing run would make them, but no more of them than make a query."""
     segments = []
-    for modality, samples in samples_of(term, encoder).items():
+    for modality, parts in samples_of(term, encoder).items():
         channel = _CHANNEL_OF[term.kind].get(modality)
         tower = None if channel is None else encoder.spec.tower_of(channel)
         if channel is None or tower is None or tower.modality != modality:
+            continue
+        samples = legible_parts(term, parts, encoder, tower)
+        if not samples:
             continue
         vectors, norms = encode_samples(encoder, tower, samples)
         spans = np.array([_span(sample) for sample in samples], np.float64)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.errors import UsageError
+from indexer.legible import legible
 from indexer.types import Channel, Encoder, TextSample, TowerSpec, Vectors
 from indexer.vectors import unit
 
@@ -28,6 +29,7 @@ TEMPLATES: Mapping[Channel, tuple[str, ...]] = {
 }
 
 _BATCH = 128
+_SHOWN = 5  # labels in a message
 _MOST_LABELS = 100_000
 
 OnProgress = Callable[[int, int], None]
@@ -101,14 +103,26 @@ def label_vectors(
 ) -> Vectors | None:
     """A vector for each label in a channel's space: (labels, dim) float32 of length 1; None where no text reaches it.
 
-    Kept in the cache directory, by the model and by what was encoded: a few thousand texts take some seconds.
+    Kept in the cache directory, by the model and by what was encoded: a few thousand texts take some seconds. Names
+    that the model cannot read do not count.
+
+    Raises:
+        UsageError: the model can read no name of some labels.
     """
     tower = encoder.spec.query_tower("text", channel)
     if tower is None:
         return None
-    texts = [
-        [template.format(name) for name in names for template in TEMPLATES[channel]] for names in vocabulary.labels
+    read = [
+        [found.text for name in names if (found := legible(encoder, name, tower)).text] for names in vocabulary.labels
     ]
+    blind = [first for first, names in zip(vocabulary.names, read, strict=True) if not names]
+    if blind:
+        more = f" and {len(blind) - _SHOWN:,} more" if len(blind) > _SHOWN else ""
+        raise UsageError(
+            f"the model {encoder.spec.name!r} cannot read these labels: {', '.join(blind[:_SHOWN])}{more}; give each a"
+            " name that it can read, after a comma"
+        )
+    texts = [[template.format(name) for name in names for template in TEMPLATES[channel]] for names in read]
     path = _place(encoder, tower, texts)
     kept = _read(path, len(vocabulary), tower.dim)
     return kept if kept is not None else _made(texts, encoder, tower, path, on_progress)

@@ -107,14 +107,14 @@ def query(
             remember(engine, asked, found)  # for `mmsearch refine`
             lost = lost_folders(engine, found)
     measured = None if quality is None else quality.to_json()
-    give(Results(asked.asked, found.hits, found.matches_well, measured), wanted)
+    give(Results(asked.asked, found.hits, found.matches_well, measured, found.remarks), wanted)
     if quality is not None:
         tell_quality(quality, wanted.format)
     for line in lost:
         complain(line)
     if advice:
         complain(advice)
-    _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice))
+    _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice or found.remarks))
 
 
 def similar(
@@ -158,7 +158,7 @@ def similar(
     with open_engine(library, None, create=False) as engine:
         found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
         lost = lost_folders(engine, found)
-    give(Results(path, found.hits, found.matches_well), wanted)
+    give(Results(path, found.hits, found.matches_well, remarks=found.remarks), wanted)
     for line in lost:
         complain(line)
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
@@ -212,6 +212,8 @@ def give(results: Results, wanted: OutputSettings) -> None:
     """Results to standard output, remarks on them to standard error."""
     from mmsearch.output import finish, remark, write
 
+    for line in results.remarks:
+        complain(line)
     remarked = remark(results, wanted)
     if remarked:
         print(remarked, file=sys.stderr, flush=True)

@@ -48,11 +48,10 @@ def find_judged(file: Path, arguments: Sequence[str], asked: Query) -> tuple[Eva
 def ask_judged(engine: Engine, judged: EvaluationQuery, asked: Query) -> tuple[Answer, Quality]:
     """Ask as an evaluation does: nothing is folded away, and a file does not find itself."""
     from mmsearch.evaluation.single import quality_of
-    from mmsearch.rank import Answer
 
     found = engine.query(replace(asked, k=asked.k + len(judged.ignored)), fold=False)
     hits = tuple(hit for hit in found if hit.path not in judged.ignored)[: asked.k]
-    return Answer(hits, found.matches_well), quality_of(judged, hits, asked.k)
+    return replace(found, hits=hits), quality_of(judged, hits, asked.k)
 
 
 def tell_quality(quality: Quality, format: str) -> None:

@@ -77,7 +77,7 @@ def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -
     answer = session.next(said)
     save(engine, session.history)
     complain(f"asked: {asked_now(session)}")
-    give(Results(session.asked, answer.hits, answer.matches_well), wanted)
+    give(Results(session.asked, answer.hits, answer.matches_well, remarks=answer.remarks), wanted)
 
 
 def asked_now(session: Session) -> str:

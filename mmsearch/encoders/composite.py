@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from indexer.errors import ModelError
+from indexer.legible import Legible
 from indexer.names import Channel
 from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders.heat import ExplainsPictures, HeatMaps
-from mmsearch.encoders.tower import AudioTower, ImageTower, TextTower, Tower, Transcriber
+from mmsearch.encoders.tower import AudioTower, ImageTower, ReadsWords, TextTower, Tower, Transcriber
 
 # Pictures are decoded at this size where no tower looks at them.
 UNSEEN_SIDE = 32
@@ -110,6 +111,11 @@ class CompositeEncoder:
             if tower == counter.spec:
                 return counter.count_tokens(text)
         return self._document_text.count_tokens(text)
+
+    def legible(self, text: str, tower: TowerSpec) -> Legible:
+        """What of a text a text tower can read: all of it, where the tower does not say."""
+        own = self._tower(tower)
+        return own.legible(text) if isinstance(own, ReadsWords) else Legible.whole(text)
 
     def keep_text(self) -> None:
         """Keep the text towers that are loaded, so that another process answers queries without torch: kept_text.py."""

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ModelError
+from indexer.legible import Legible
 from indexer.types import AudioSample, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
@@ -109,6 +110,10 @@ class MiniEncoder:
     def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
         """How many tokens the text tower sees in a text, its special tokens included."""
         return self._text_tower.count_tokens(text)
+
+    def legible(self, text: str, tower: TowerSpec) -> Legible:
+        """What of a text it can read: words in Latin letters, and no emoji."""
+        return self._text_tower.legible(text)
 
     @cached_property
     def _text_tower(self) -> TextTower:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.legible import Legible
 from indexer.types import TextSample, TowerSpec, Vectors
 from mmsearch.encoders.bert import Floats, bert_numpy, bert_torch, read_safetensors
+from mmsearch.encoders.known_words import KnownWords
 from mmsearch.encoders.threads import map_with_torch, one_blas_thread
 from mmsearch.encoders.weights import MINILM_TOKENIZER, MINILM_WEIGHTS, unpacked_file
 
@@ -57,6 +59,10 @@ class TextTower:
         """How many tokens the whole text has, special tokens included."""
         return len(self._tokenizer.encode(text).ids)
 
+    def legible(self, text: str) -> Legible:
+        """What of a text it can read: see known_words.py."""
+        return self._known_words.legible(text)
+
     def encode(self, prepared: Sequence[TokenIds]) -> Vectors:
         """Vectors of token sequences: (len(prepared), 384) float32, each row of length 1."""
         vectors = np.empty((len(prepared), DIM), dtype=np.float32)
@@ -92,6 +98,10 @@ class TextTower:
         return tokenizer
 
     @cached_property
+    def _known_words(self) -> KnownWords:
+        return KnownWords(self._tokenizer)
+
+    @cached_property
     def _weights(self) -> dict[str, Floats]:
         return read_safetensors(unpacked_file(MINILM_WEIGHTS))
 
@@ -121,6 +131,10 @@ class DocumentTower:
     def count_tokens(self, text: str) -> int:
         """How many tokens the whole text has, special tokens included."""
         return self._tower.count_tokens(text)
+
+    def legible(self, text: str) -> Legible:
+        """What of a text it can read: words in Latin letters, and no emoji."""
+        return self._tower.legible(text)
 
     def prepare(self, sample: TextSample) -> TokenIds:
         """The token ids of a text, special tokens included: (tokens,) int64, 256 at most."""

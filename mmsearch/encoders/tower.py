@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from indexer.legible import Legible
 from indexer.types import AudioSample, TextSample, TowerSpec, Vectors
 
 
@@ -64,6 +65,14 @@ class TextTower(Tower, Protocol):
 
     def count_tokens(self, text: str) -> int:
         """How many tokens the tower sees in a text, its special ones included."""
+
+
+@runtime_checkable
+class ReadsWords(Protocol):
+    """A text tower that cannot read every text, as `indexer.legible.ReadsInPart` is an encoder that cannot."""
+
+    def legible(self, text: str) -> Legible:
+        """What of a text it can read. Called from many threads at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import UsageError
+from indexer.legible import legible
 from indexer.names import Channel
 from indexer.types import Encoder, Sample, TowerSpec, Vectors
 from indexer.vectors import unit
@@ -101,10 +102,11 @@ def encoded_texts(
     for tower, reached in towers.items():
         for at in range(0, len(texts), _TEXTS):
             watch.tell("Encoding queries", at, len(texts))
-            some = texts[at : at + _TEXTS]
-            vectors, _ = unit(encode_texts(encoder, tower, some))
-            for text, vector in zip(some, vectors, strict=True):
-                found[text].update(dict.fromkeys(reached, vector))
+            some = {text: read for text in texts[at : at + _TEXTS] if (read := legible(encoder, text, tower).text)}
+            if some:
+                vectors, _ = unit(encode_texts(encoder, tower, list(some.values())))
+                for text, vector in zip(some, vectors, strict=True):
+                    found[text].update(dict.fromkeys(reached, vector))
         long = sum(tokens_of(encoder, text, tower) > encoder.spec.token_limit(tower) for text in texts)
         if long:
             notes.append(

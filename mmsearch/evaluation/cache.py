@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from indexer.legible import Legible, legible
 from indexer.types import AudioSample, Encoder, ImageSample, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders.weights import cache_directory
 
@@ -312,6 +313,10 @@ class CachedEncoder:
     def transcribe(self, audio: AudioSample) -> list[TextSample]:
         """The other encoder's lines."""
         return self._encoder.transcribe(audio)
+
+    def legible(self, text: str, tower: TowerSpec) -> Legible:
+        """What the other encoder can read of a text."""
+        return legible(self._encoder, text, tower)
 
     def count_tokens(self, text: str, tower: TowerSpec | None = None) -> int:
         """The other encoder's count."""

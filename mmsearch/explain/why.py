@@ -12,6 +12,7 @@ from indexer import likeness
 from indexer.errors import MediaError, UsageError
 from indexer.filters import Filter
 from indexer.found import FoundFile, StoredSegments, files_of, segments_of
+from indexer.legible import legible
 from indexer.library import Library
 from indexer.types import Channel, Encoder, TextSample, Vectors
 from indexer.vectors import unit
@@ -31,6 +32,7 @@ from mmsearch.terms import Term
 
 THE_WORDS = "the words themselves"
 
+_NOTHING = "the model has nothing of this file to compare: it is found by its name and title alone"
 _MOST_MAPS = 4  # terms that get a map each
 _MOST_LINES = 3
 _NEAR = 4.0  # a line is shown beside the best moment when it scores this near to it: fifty times less likely
@@ -58,10 +60,12 @@ def explain_content(
     of_file = segments_of(library.store, ready.generation_id, [content])
     segments = [some for some in of_file if some.channel in ready.plan.routes]
     words = find_literally(library.store, ready.generation_id, ready.query, ready.wanted).get(content)
-    if not segments and not of_file and words is not None:
+    if not segments and words is not None and not (of_file and ready.plan.routes):
         return _by_name(ready, file, fits, words)
+    if not segments and not any(ready.readings):
+        raise UsageError(f"{'; '.join(ready.remarks)}, and they are not in {os.fsdecode(file.paths[0])}")
     if not segments:
-        here = ", ".join(sorted(some.channel for some in of_file)) or "nothing"
+        here = ", ".join(sorted(some.channel for some in of_file)) or "nothing that the model can read, see or hear"
         raise UsageError(
             f"the query reaches nothing of {os.fsdecode(file.paths[0])}: the file has {here}, and the query asks "
             f"{', '.join(ready.plan.routes) or 'nothing that fits its filters'}"
@@ -85,14 +89,14 @@ def explain_content(
         lines=_lines(ready, file, scored, encoder, turn, words),
         maps=maps,
         matched=words.matched if words is not None else (),
-        remarks=remarks,
+        remarks=(*ready.remarks, *remarks),
     )
 
 
 def _by_name(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Explanation:
     """A file that has nothing to compare, and was found by its name or title alone."""
     plan = ready.plan
-    positive = [term for term in ready.query.terms if term.weight > 0]
+    positive = [term for term in ready.plan.query.terms if term.weight > 0]
     parts = [weight / sum(plan.weights) * plan.missing for weight in plan.weights]
     sizes = sum(map(abs, [*parts, words.evidence])) or 1.0
     score = sum(parts) + words.evidence
@@ -114,7 +118,7 @@ def _by_name(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Expl
         ),
         stretches=(),
         matched=words.matched,
-        remarks=("the model has nothing of this file to compare: it is found by its name and title alone",),
+        remarks=ready.remarks or (_NOTHING,),
     )
 
 
@@ -135,8 +139,8 @@ def _file(library: Library, ready: Prepared, content: int) -> tuple[FoundFile, b
 
 
 def _terms(ready: Prepared, scored: Sequence[Scored], account: Account, words: Words | None) -> tuple[TermShare, ...]:
-    positive = [term for term in ready.query.terms if term.weight > 0]
-    negative = [term for term in ready.query.terms if term.weight < 0]
+    positive = [term for term in ready.plan.query.terms if term.weight > 0]
+    negative = [term for term in ready.plan.query.terms if term.weight < 0]
     evidence = [words.evidence] if words is not None else []
     sizes = sum(abs(part) for part in [*account.parts, *evidence]) or 1.0
     shares = []
@@ -213,7 +217,7 @@ def _maps(
     if number is None or tower is None:
         return (), ()
     route, of = ready.plan.routes["visual"], scored[number]
-    positive = [term for term in ready.query.terms if term.weight > 0]
+    positive = [term for term in ready.plan.query.terms if term.weight > 0]
     by_row: dict[int, list[int]] = {}
     for at, approach in enumerate(route.positive[:_MOST_MAPS]):
         if approach is not None:
@@ -281,7 +285,8 @@ def _comparison(ready: Prepared, channel: Channel, encoder: Encoder, turn: Turn)
     ]
 
     def cosines(texts: Sequence[str]) -> list[float]:
-        prepared = [encoder.prepare(tower, TextSample(text)) for text in texts]
+        read = [legible(encoder, text, tower).text or text for text in texts]
+        prepared = [encoder.prepare(tower, TextSample(text)) for text in read]
         with turn:
             vectors: Vectors = unit(encoder.encode(tower, prepared))[0]
         total = sum(weight for _, weight in terms)

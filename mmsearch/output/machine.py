@@ -29,6 +29,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "version": JSON_VERSION,
         "query": results.query,
         "matches_well": results.matches_well,
+        "remarks": list(results.remarks),
         "hits": [hit_as_json(hit) for hit in results.hits],
         **({} if results.quality is None else {"quality": results.quality}),
     }

@@ -21,13 +21,15 @@ SHEET_MARK = "mmsearch contact sheet"
 class Results:
     """The answer to one query. `matches_well`: whether anything stands out from chance; None: not known.
 
-    `quality`: where the query was judged, how good the answer is, as JSON values.
+    `quality`: where the query was judged, how good the answer is, as JSON values. `remarks`: lines for the person who
+    asked.
     """
 
     query: str
     hits: tuple[Hit, ...]
     matches_well: bool | None = None
     quality: dict[str, Any] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

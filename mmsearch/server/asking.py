@@ -227,7 +227,7 @@ def answer_of(engine: Engine, request: QueryRequest, found: Answer, seconds: flo
         query=EchoModel(line=line_of(request), request=request),
         matches_well=found.matches_well,
         seconds=round(seconds, 4),
-        advice=advice,
+        advice="; ".join([*found.remarks, *filter(None, [advice])]) or None,
         hits=hits,
     )
 

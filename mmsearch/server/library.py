@@ -79,6 +79,7 @@ def _status(service: Service, most: int) -> StatusModel:
         partial=counts.partial,
         missing=counts.missing,
         no_speech=counts.no_speech,
+        unread=counts.unread,
         hours=counts.hours,
         database_bytes=found.database_bytes,
         index_bytes=found.index_bytes,

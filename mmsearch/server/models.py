@@ -124,8 +124,8 @@ class MomentModel(Model):
     """One stretch of a file that answers."""
 
     channel: Channel
-    score: float
-    """Cosine similarity, -1 to 1."""
+    score: float | None
+    """Cosine similarity, -1 to 1; null for what was found by words that the model cannot read."""
     confidence: float | None
     """0 to 1; null where nothing is calibrated."""
     start: float | None
@@ -143,7 +143,7 @@ class HitModel(Model):
     channel: Channel | None
     """What matched; null, like the score, for a file that has nothing to compare and was found by name or title."""
     score: float | None
-    """Cosine similarity, -1 to 1."""
+    """Cosine similarity, -1 to 1; null also for what was found by words that the model cannot read."""
     confidence: float | None
     """0 to 1; null where nothing is calibrated."""
     start: float | None
@@ -193,7 +193,7 @@ class AnswerModel(Model):
     seconds: float
     """What it took, without the wait for its turn."""
     advice: str | None
-    """What would let more be found, for a person."""
+    """What would let more be found, or what of the query the model cannot read, for a person."""
     hits: list[HitModel]
 
 
@@ -384,6 +384,7 @@ class ReportModel(Model):
     missing: int
     pruned: int
     no_speech: int
+    unread: int
     segments: int
     ignored: int
     other: int
@@ -423,6 +424,7 @@ class StatusModel(Model):
     partial: int
     missing: int
     no_speech: int
+    unread: int
     hours: float
     database_bytes: int
     index_bytes: int

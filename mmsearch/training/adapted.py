@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from indexer.adapters import Matrices, adapted, read_adapter
+from indexer.legible import legible
 from indexer.types import AudioSample, Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from indexer.vectors import unit
 
@@ -31,6 +33,7 @@ class AdaptedEncoder:
         self.spec: ModelSpec = replace(base.spec, fingerprint=fingerprint)
         self.prepare = base.prepare
         self.count_tokens = base.count_tokens
+        self.legible = partial(legible, base)
 
     def encode(self, tower: TowerSpec, prepared: Sequence[Any]) -> Vectors:
         """As `Encoder.encode`."""

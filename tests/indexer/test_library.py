@@ -1,10 +1,12 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from indexer.ann import VectorIndex
 from indexer.errors import LibraryError, LibraryLockedError, LibraryNotFoundError, ModelMismatchError, UsageError
 from indexer.library import Library
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
@@ -323,3 +325,75 @@ def test_a_library_without_vectors_takes_another_model(library):
     assert library.spec == FakeEncoder("second").spec
     assert library.use(FakeEncoder("second").spec) == second
     assert first
+
+
+def test_verify_tells_of_a_database_that_was_emptied_beside_full_indexes(tmp_path, library, rng):
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    library.close()
+    for part in library.path.glob("library.sqlite*"):
+        part.unlink()
+    with pytest.raises(LibraryNotFoundError, match="has lost its database"):
+        Library.open(library.path)
+    (library.path / "library.sqlite").touch()
+    emptied = Library.open(library.path)
+    for _ in range(2):  # it stays so until something is done
+        report = verify(emptied)
+        assert report.repaired == []
+        (problem,) = report.problems
+        assert "the index files beside it (1-visual.faiss) hold 5 vectors that it knows nothing of" in problem
+        assert "restore library.sqlite from a backup" in problem
+    write(emptied, unit(rng, 3))
+    emptied.save_indexes()
+    assert not any("emptied" in problem for problem in verify(emptied).problems)
+    assert verify(emptied).repaired == []
+    emptied.close()
+
+
+def test_verify_tells_of_a_database_whose_model_is_gone(library, rng):
+    from sqlalchemy import text
+
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    with library.store.writing() as connection:
+        connection.execute(text("DELETE FROM generation"))
+    assert any("emptied or replaced" in problem for problem in verify(library).problems)
+
+
+def test_verify_tells_of_vectors_that_something_else_took_out(library, rng):
+    from sqlalchemy import text
+
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    with library.store.writing() as connection:
+        connection.execute(text("DELETE FROM segment WHERE id > 2"))
+    report = verify(library)
+    assert report.problems[0].startswith("visual vectors that were taken out of the database by something else")
+    assert ": 3; restore" in report.problems[0]
+    assert len(library.index("visual")) == 2
+    assert not any("taken out" in problem for problem in verify(library).problems)
+
+
+def test_verify_removes_index_files_of_another_library_and_of_a_model_that_is_gone(library, rng):
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    own = library.path / "index" / "1-visual.faiss"
+    left_over = own.with_name("9-visual.faiss")
+    index, stamp = VectorIndex.load(own)
+    index.save(left_over, replace(stamp, generation_id=9))
+    index.save(own.with_name("1-sound.faiss"), replace(stamp, library_id="another", channel="sound"))
+    assert verify(library).repaired == [
+        "removed index files that were not made from this library's vectors: 1-sound.faiss, 9-visual.faiss"
+    ]
+    assert sorted(path.name for path in own.parent.iterdir()) == [
+        f"1-{channel}.faiss" for channel in ("speech", "text", "visual")
+    ]
+    assert verify(library).repaired == []
+
+
+def test_verify_leaves_a_library_alone_whose_files_were_all_removed(library, rng):
+    write(library, unit(rng, 5))
+    library.save_indexes()
+    (root_id,) = library.store.roots()
+    library.store.remove(root_id, "")
+    assert (verify(library).problems, verify(library).repaired) == ([], [])

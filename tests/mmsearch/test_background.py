@@ -7,11 +7,13 @@ import pytest
 from sqlalchemy import delete, text
 
 from indexer.backgrounds import read_backgrounds, read_queries
-from indexer.records import NewSegment
+from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import Background
 from indexer.testing import FakeEncoder
+from indexer.types import ImageSample, MediaInfo
 from mmsearch import Engine, Query
 from mmsearch.background import background_texts, calibrate
+from mmsearch.terms import Term
 
 
 def rows_of(engine):
@@ -167,3 +169,34 @@ def test_a_picture_of_the_library_does_not_take_itself_for_chance(filled, chance
     engine = filled(pictures(encoder, 300), encoder=encoder)
     row = rows_of(engine)["image", "visual"]
     assert row.location + 10 * row.scale < np.arctanh(0.9999)
+
+
+@pytest.mark.parametrize("files", [12, 130])  # fewer segments than are drawn, and more
+def test_the_order_in_which_files_were_committed_does_not_matter(tmp_path, chance, files):
+    """Ids follow that order, which is a matter of chance; what is known of chance is of the files."""
+    encoder = chance()
+    rng = np.random.default_rng(5)
+    contents = []
+    for number, segments in enumerate(pictures(encoder, files)):
+        drifts = segments[0].vector + 0.4 * rng.normal(size=(1 + number % 5, len(segments[0].vector)))
+        vectors = (drifts / np.linalg.norm(drifts, axis=1, keepdims=True)).astype(np.float32)
+        frames = [NewSegment("visual", vector, float(at), at + 1.0) for at, vector in enumerate(vectors)]
+        contents.append(NewContent(f"{rng.integers(2**60):020x}", MediaInfo("image", "raw"), frames))
+    found = []
+    for turn, order in enumerate([range(files), rng.permutation(files)]):
+        with Engine.open(tmp_path / f"library {turn}", model=encoder) as engine:
+            library = engine._library
+            generation = library.use(encoder.spec)
+            root, _ = library.store.add_root("/drawn")
+            for n in order:
+                library.store.write(generation, [Outcome(FilePlace(root, "", f"{n}.raw", 1, 1), contents[n])])
+            library.save_indexes()
+            calibrate(library, encoder)
+            row = rows_of(engine)["image", "visual"]
+            asked = Term.of_sample(ImageSample(np.full((8, 8, 3), 7, np.uint8)))
+            hits = engine.query(Query((asked,), k=5))
+            found.append((row.location, row.scale, row.mean, row.least, [(hit.path, hit.confidence) for hit in hits]))
+    (*numbers, hits), (*others, same_hits) = found
+    assert others == pytest.approx(numbers, abs=1e-6)
+    assert [path for path, _ in same_hits] == [path for path, _ in hits]
+    assert [sure for _, sure in same_hits] == pytest.approx([sure for _, sure in hits], abs=1e-6)

@@ -44,6 +44,7 @@ def test_json_is_what_the_documentation_says(written, hits):
         "version": 1,
         "query": "yes",
         "matches_well": True,
+        "remarks": [],
         "hits": [
             {
                 "path": "/media/talk.mp3",

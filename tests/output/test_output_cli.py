@@ -80,7 +80,7 @@ def test_nothing_found_is_its_own_exit_code_in_every_format(run, indexed):
         code, out, err = run("query", "red", "--kind", "video", *given)
         assert code == 1
         assert "nothing in the library fits" in err
-        assert len(out.splitlines()) == {"--csv": 1, "--json": 6}.get("".join(given), 0)
+        assert len(out.splitlines()) == {"--csv": 1, "--json": 7}.get("".join(given), 0)
 
 
 def test_a_piped_query_imports_no_library_of_pictures_or_tables(indexed):

@@ -22,6 +22,7 @@ const WORDS = [
 /** What a result's confidence is called: {words, number, level}. Without calibration, it is only how similar it is. */
 export function matchWords(found) {
   if (found.confidence === null || found.confidence === undefined) {
+    if (found.score === null) return { words: "Found", number: "by its words", level: null };
     return { words: "Similarity", number: found.score.toFixed(2), level: null };
   }
   const row = WORDS.find(({ from }) => found.confidence >= from) ?? WORDS.at(-1);

@@ -37,10 +37,12 @@ export class Panel {
   }
 
   #showMatch() {
+    const { score } = this.moment;
+    const how = score === null ? "Found by its words, which the model cannot read" : `Cosine similarity ${score.toFixed(3)}`;
     const match = matchWords(this.hit); // of the file as a whole; a moment of it is held to another scale
     const when = this.moment.start === null ? "" : `, ${span(this.moment)}`;
     this.matchBox.replaceChildren(...[meter(match) ?? h("span", {}), h("strong", {}, `${match.words} · ${match.number}`),
-      h("p", { class: "note" }, `${CHANNELS[this.moment.channel].replace(/^./, (letter) => letter.toUpperCase())}${when}. Cosine similarity ${this.moment.score.toFixed(3)}.`)].filter(Boolean));
+      h("p", { class: "note" }, `${CHANNELS[this.moment.channel].replace(/^./, (letter) => letter.toUpperCase())}${when}. ${how}.`)].filter(Boolean));
   }
 
   #actions() {

@@ -1,0 +1,44 @@
+"""Index files beside a database that knows nothing of them: it was emptied or replaced, or they were left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from indexer.ann import read_facts, read_stamp, remove_files
+from indexer.schema import Generation, Segment
+from indexer.store import Store
+
+
+def check_strays(store: Store, folder: Path) -> tuple[list[str], list[str]]:
+    """Hold the index files in a folder against what the store knows of its models.
+
+    In a library with vectors, files of other models or libraries are left over, and are removed. Beside a database
+    without any they are what is left of a library, so they stay, and a person is told.
+
+    Returns:
+        problems, and what was repaired; see `indexer.verify.VerifyReport`.
+    """
+    with store.reading() as connection:
+        generations = set(connection.execute(select(Generation.id)).scalars())
+        is_empty = connection.execute(select(Segment.id).limit(1)).scalar() is None
+    strays: dict[Path, int] = {}
+    for path in sorted(folder.glob("*.faiss")):
+        stamp, facts = read_stamp(path), read_facts(path)
+        if stamp is None or facts is None or not facts.vectors:
+            continue
+        if stamp.library_id != store.library_id or stamp.generation_id not in generations:
+            strays[path] = facts.vectors
+    if not strays:
+        return [], []
+    vectors, names = sum(strays.values()), ", ".join(path.name for path in strays)
+    if is_empty:
+        return [
+            f"the database {store.path} holds nothing, and the index files beside it ({names}) hold {vectors:,} vectors"
+            " that it knows nothing of: it was emptied or replaced. An index holds no names of files, so it cannot"
+            f" bring them back: restore {store.path.name} from a backup, or index again with: mmsearch index FOLDER"
+        ], []
+    for path in strays:
+        remove_files(path)
+    return [], [f"removed index files that were not made from this library's vectors: {names}"]
