@@ -19,6 +19,7 @@ from importlib import resources
 from indexer.filters import Filter
 from indexer.store import Store
 from indexer.words import WordHit, find_words, parse_words
+from mmsearch.cancel import Check, go_on
 from mmsearch.query import Query
 from mmsearch.rank import Words
 
@@ -31,7 +32,9 @@ for, so that the order of the first ones is."""
 _PART = 0.5  # of the weight, where words are only parts of words of a name
 
 
-def find_literally(store: Store, generation_id: int, query: Query, wanted: Filter) -> dict[int, Words]:
+def find_literally(
+    store: Store, generation_id: int, query: Query, wanted: Filter, check: Check = go_on
+) -> dict[int, Words]:
     """What a query's texts are found in as words, by content; nothing where the query wants meaning only.
 
     Of several positive terms each can give its share of the evidence.
@@ -41,6 +44,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
         generation_id: whose segments.
         query: its positive text terms are looked for.
         wanted: its filters, as the store takes them.
+        check: called before each text is looked for; what it raises ends the search.
     """
     positive = [term for term in query.terms if term.weight > 0]
     texts = [term for term in positive if term.kind == "text" and not term.samples]
@@ -49,6 +53,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
     total = sum(term.weight for term in positive)
     found: dict[int, Words] = {}
     for term in texts:
+        check()
         asked = parse_words(term.value)
         hits = find_words(store, generation_id, asked, wanted, MOST)
         top = max((hit.score for hit in hits if not hit.partial), default=0.0)
