@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { announce, h, hidden, icon, toast } from "./dom.js";
 import { meter } from "./cell.js";
-import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, matchWords, span } from "./format.js";
+import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, length, matchWords, span } from "./format.js";
 import { linesOf } from "./stage.js";
 import { trimmed } from "./state.js";
 import { showWhy } from "./why.js";
@@ -204,7 +204,7 @@ export class Panel {
       ["Folder", folderOf(item.path)],
       ["Format", item.label],
       ["Size", item.width ? `${item.width} × ${item.height}, ${bytes(item.bytes)}` : bytes(item.bytes)],
-      ["Length", item.duration === null ? null : clock(item.duration)],
+      ["Length", item.duration === null ? null : length(item.duration)],
       ["Taken", item.captured_at ? date(item.captured_at) : null],
       ["Changed", date(item.modified_at)],
       ["Place", place && h("span", {}, place, " ", h("button", { class: "button", type: "button", onclick: () => this.hooks.onNear(`${item.latitude.toFixed(5)},${item.longitude.toFixed(5)},5km`) }, icon("pin"), "Near here"))],
