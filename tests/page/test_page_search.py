@@ -376,7 +376,7 @@ def test_the_box_holds_what_an_address_asks_before_there_is_an_answer(visit, sit
     visitor = visit(site)
     page = visitor.page
     held = []
-    page.route("**/api/v1/query**", lambda route: held.append(route))  # noqa: PLW0108: it wants a function
+    page.route("**/api/v1/query**", lambda route: held.append(route))  # noqa: PLW0108 (it wants a function)
     page.goto(f"{site.url}/?q=2%3A%22dark+green%22+%2B+red+-+blue+--kind+image")
     page.wait_for_selector(".chip")
     assert page.input_value("#words") == "red"

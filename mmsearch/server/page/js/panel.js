@@ -51,14 +51,15 @@ export class Panel {
       this.whyButton = h("button", { class: "button", type: "button", "aria-pressed": "false", onclick: () => this.#why() }, icon("why"), "Why");
       parts.push(this.whyButton);
     }
+    parts.push(act("copy", "Copy the path", () => this.#copy()));
+    const pair = (...both) => h("span", { class: "pair" }, both); // never on two lines
     if (this.request) {
-      parts.push(act("plus", "Add to the search", () => hooks.onAdd(item, 1)), act("minus", "Less like this", () => hooks.onAdd(item, -1)));
+      parts.push(pair(act("plus", "Add to the search", () => hooks.onAdd(item, 1)), act("minus", "Less like this", () => hooks.onAdd(item, -1))));
       if (this.abilities.feedback && this.hit.channel) {
         this.thumbs = { true: act("thumb-up", "A good result", () => this.#judge(true), { "aria-pressed": "false" }), false: act("thumb-down", "A wrong result", () => this.#judge(false), { "aria-pressed": "false" }) };
-        parts.push(this.thumbs.true, this.thumbs.false);
+        parts.push(pair(this.thumbs.true, this.thumbs.false));
       }
     }
-    parts.push(act("copy", "Copy the path", () => this.#copy()));
     if (this.abilities.reveal) parts.push(act("reveal", "Show in its folder", () => this.#reveal()));
     parts.push(h("a", { class: "button icon-only", href: api.media(item.item), target: "_blank", rel: "noopener", title: "Open the file" }, icon("open"), hidden("Open the file")));
     parts.push(h("a", { class: "button icon-only", href: api.download(item.item), title: "Save the file" }, icon("download"), hidden("Save the file")));
