@@ -97,7 +97,12 @@ function videoStage(root, item, hit, { at, signal }) {
 /** Why a medium does not play, and what to do. A format that the browser does not know fails before anything is known. */
 function cannotPlay(item, media, props) {
   const why = media.readyState ? "The browser has stopped to play this; is there something to play sound on?" : `This browser does not play ${item.label}.`;
-  return h("p", props, `${why} `, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere.");
+  const said = h("span", {}, `${why} `);
+  // Or the server does not give it out, because the file has changed since: then it says so.
+  fetch(api.media(item.item), { headers: { Range: "bytes=0-0" } }).then(async (answer) => {
+    if (!answer.ok) said.textContent = `${(await answer.json()).message.replace(/^./, (letter) => letter.toUpperCase())}. `;
+  }).catch(() => {});
+  return h("p", props, said, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere.");
 }
 
 function audioStage(root, item, hit, { at, signal }) {
