@@ -91,7 +91,7 @@ def test_it_is_said_into_the_microphone(visit, site):
     visitor = visit(site, permissions=["microphone"])
     page = visitor.open()
     page.get_by_role("button", name="Record a sound").click()
-    page.wait_for_selector("#recording:has-text('0:03')")
+    page.wait_for_selector("#recording:has-text('0:02')")
     page.get_by_role("button", name="Stop, and search by it").click()
     page.wait_for_selector(".cell")
     assert page.locator(".chip .name").inner_text().startswith("recording")
