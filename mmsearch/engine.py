@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
-from indexer.filters import Filter
 from indexer.library import Library
 from indexer.records import Removed
 from indexer.report import IndexOptions, IndexReport, Progress
@@ -23,11 +22,12 @@ from mmsearch import upkeep
 from mmsearch.background import BackgroundCache, calibrate
 from mmsearch.bridge import Bridge, BridgeCache
 from mmsearch.bridge.advice import missing_bridge
+from mmsearch.cancel import Check, check_of, go_on
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
 from mmsearch.encoders.threads import one_blas_thread
-from mmsearch.held import content_at, filter_of, places_of, stored_reading, why_not_held
+from mmsearch.held import content_at, filter_of, stored_reading, why_not_held
 from mmsearch.insights import Insights
 from mmsearch.learning import Learning
 from mmsearch.literal import find_literally
@@ -45,7 +45,6 @@ from mmsearch.unread import check_readable, is_plain, remarks_on
 
 if TYPE_CHECKING:
     from indexer.verify import VerifyReport
-    from mmsearch.duplicates import DuplicateGroup
 
 
 class Engine(Insights, Learning):
@@ -240,6 +239,7 @@ class Engine(Insights, Learning):
         kinds: Sequence[Kind] = (),
         within: Sequence[str] = (),
         fold: bool = True,
+        cancel: threading.Event | None = None,
     ) -> Answer:
         """The files that answer best, each with its best moments, best first.
 
@@ -249,48 +249,69 @@ class Engine(Insights, Learning):
             kinds: kinds of file that may answer; any when empty.
             within: folders that they may lie in; any when empty.
             fold: whether a file that shows nearly the same as a better one is put under that one.
+            cancel: set it from anywhere to end the search before its next stage: each batch through a tower, each
+                channel, what is found by words, the rows of what was found. One stage is never cut short.
 
         Raises:
             UsageError: the query is empty or too long, a file in it cannot be read, the model has no tower for it,
                 or a folder in `within` is not in the library.
             EmptyLibraryError: nothing has been indexed yet.
+            CancelledError: `cancel` was set before the answer was there.
         """
         if isinstance(query, str):
             query = Query.of_text(query, k=k, kinds=kinds, within=within)
-        return self._ask(query, hidden=False, fold=fold)
+        return self._ask(query, hidden=False, fold=fold, check=check_of(cancel))
 
-    def similar(self, path: str | os.PathLike[str], k: int = 10, **how: Any) -> Answer:
+    def similar(
+        self, path: str | os.PathLike[str], k: int = 10, *, cancel: threading.Event | None = None, **how: Any
+    ) -> Answer:
         """The files that are most like one, which is left out itself. One that is in the library costs no encoding.
 
         Args:
             path: the file, in the library or not.
             k: how many files at most.
+            cancel: as for `query`.
             how: other fields of `Query`, such as `kinds`.
 
         Raises:
             UsageError: there is no such file, or it cannot be read, or the model has no tower for it.
             EmptyLibraryError: nothing has been indexed yet.
+            CancelledError: `cancel` was set before the answer was there.
         """
         if not os.path.isfile(os.path.expanduser(path)) and "://" not in os.fspath(path):
             raise UsageError(why_not_held(self._library, os.fspath(path)))
-        return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True)
+        return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True, check=check_of(cancel))
 
     def _ask(
-        self, query: Query, *, hidden: bool, fold: bool = True, given: Mapping[int, Reading] | None = None
+        self,
+        query: Query,
+        *,
+        hidden: bool,
+        fold: bool = True,
+        given: Mapping[int, Reading] | None = None,
+        check: Check = go_on,
     ) -> Answer:
         """Put a query to the library; `hidden` leaves the files out that it asks with. `given`: see `_prepared`."""
-        ready = self._prepared(query, given)
+        ready = self._prepared(query, given, check)
         own = frozenset(content for content in ready.held if content) if hidden else frozenset()
         # Words are looked for in a thread of their own, while vectors are: SQLite and FAISS let go of the GIL.
         with ThreadPoolExecutor(1, "words") as aside, one_blas_thread():  # for a few hundred rows, a second only waits
-            words = aside.submit(find_literally, self._library.store, ready.generation_id, query, ready.wanted)
+            words = aside.submit(find_literally, self._library.store, ready.generation_id, query, ready.wanted, check)
             found = search(
-                self._library, ready.generation_id, ready.plan, ready.wanted, words=words.result, hidden=own, fold=fold
+                self._library,
+                ready.generation_id,
+                ready.plan,
+                ready.wanted,
+                words=words.result,
+                hidden=own,
+                fold=fold,
+                check=check,
             )
         return replace(found, remarks=ready.remarks)
 
-    def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
+    def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None, check: Check = go_on) -> Prepared:
         """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
+        check()
         generation = self._library.store.generation()
         if generation is None or not self._library.store.has_read_files(generation[0]):
             writer = self._library.writer()
@@ -313,12 +334,13 @@ class Engine(Insights, Learning):
         readings = [
             given.get(place)
             or (content and stored_reading(self._library, generation_id, spec, term, content, bridge, self))
-            or self._read(term, bridge, filled)
+            or self._read(term, bridge, filled, check)
             for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
         remarks = remarks_on(query, self.encoder, filled) if any(map(is_plain, query.terms)) else ()
         if not any(readings):
             check_readable(query, remarks)
+        check()
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)
         return Prepared(query, generation_id, spec, wanted, tuple(held), tuple(readings), plan, remarks)
 
@@ -334,8 +356,9 @@ class Engine(Insights, Learning):
             self._loading = threading.Thread(target=load, name="load-indexes", daemon=True)
             self._loading.start()
 
-    def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel]) -> Reading:
-        encoder = Shared(self.encoder, self._encoding)
+    def _read(self, term: Term, bridge: Bridge | None, filled: Sequence[Channel], check: Check) -> Reading:
+        check()
+        encoder = Shared(self.encoder, self._encoding.while_wanted(check))
         reading = read_term(term, encoder, partial(encode_samples, encoder), bridge, filled)
         self._keep_text()
         return reading
@@ -350,23 +373,6 @@ class Engine(Insights, Learning):
     def missing_bridge(self, query: Query) -> str | None:
         """One line for a person who asked for what only a bridge would find, on how to get it; None for others."""
         return missing_bridge(self._library, query)
-
-    def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
-        """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
-
-        Args:
-            within: folders and files to look at; all that is indexed when empty.
-
-        Raises:
-            UsageError: something in `within` is not in the library.
-        """
-        from mmsearch.duplicates import find_duplicates
-
-        if isinstance(within, str):
-            raise UsageError("within is a list, for example within=['media/2024']")
-        generation = self._library.store.generation()
-        wanted = Filter(places=places_of(self._library, within) if within else None)
-        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
 
     def advice(self) -> str | None:
         """One line on a better version of the library's model, and how to come by it; None where there is none."""

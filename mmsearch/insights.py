@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
+from mmsearch.cancel import Check, check_of, go_on
 from mmsearch.query import Query
 
 if TYPE_CHECKING:
     from indexer.library import Library
     from indexer.types import Encoder
     from mmsearch.background import BackgroundCache
+    from mmsearch.duplicates import DuplicateGroup
     from mmsearch.explain.values import Explanation
     from mmsearch.facets import Facets
     from mmsearch.prepared import Prepared
@@ -40,7 +43,7 @@ class Insights:
             """The library's model."""
             raise NotImplementedError
 
-        def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None) -> Prepared:
+        def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None, check: Check = go_on) -> Prepared:
             raise NotImplementedError
 
         def _ask(
@@ -48,7 +51,14 @@ class Insights:
         ) -> Answer:
             raise NotImplementedError
 
-    def explain(self, query: str | Query, file: str | os.PathLike[str] | Hit, *, method: str = "auto") -> Explanation:
+    def explain(
+        self,
+        query: str | Query,
+        file: str | os.PathLike[str] | Hit,
+        *,
+        method: str = "auto",
+        cancel: threading.Event | None = None,
+    ) -> Explanation:
         """Why a file answers a query: which term, which moment, which part of the picture, which words.
 
         Args:
@@ -56,19 +66,21 @@ class Insights:
             file: a file of the library, or a hit.
             method: how pictures are looked at: "auto" takes what the model itself offers (integrated Grad-CAM, LeGrad),
                 and "occlusion" covers their parts in turn.
+            cancel: set it from anywhere to end this before the model is asked again.
 
         Raises:
             UsageError: the file is not in the library as it is on disk now, or the query reaches nothing of it.
             EmptyLibraryError: nothing has been indexed yet.
+            CancelledError: `cancel` was set before the explanation was there.
         """
         from mmsearch.explain.why import explain_content
 
         asked = Query.of_text(query) if isinstance(query, str) else query
         path = os.fspath(file if isinstance(file, str | os.PathLike) else file.path)
-        ready = self._prepared(asked)
-        found = explain_content(
-            self._library, ready, self._content_of(path), self.encoder, self._encoding, method=method
-        )
+        check = check_of(cancel)
+        ready = self._prepared(asked, check=check)
+        turn = self._encoding.while_wanted(check)
+        found = explain_content(self._library, ready, self._content_of(path), self.encoder, turn, method=method)
         return replace(found, path=os.path.abspath(path))  # of several copies, the one that was meant
 
     def tags(
@@ -120,6 +132,25 @@ class Insights:
         from mmsearch.summary import summary_of
 
         return summary_of(self._library, self._content_of(os.fspath(video)), os.fspath(video), moments)
+
+    def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
+        """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
+
+        Args:
+            within: folders and files to look at; all that is indexed when empty.
+
+        Raises:
+            UsageError: something in `within` is not in the library.
+        """
+        from indexer.filters import Filter
+        from mmsearch.duplicates import find_duplicates
+        from mmsearch.held import places_of
+
+        if isinstance(within, str):
+            raise UsageError("within is a list, for example within=['media/2024']")
+        generation = self._library.store.generation()
+        wanted = Filter(places=places_of(self._library, within) if within else None)
+        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
 
     def session(self) -> Session:
         """A conversation of queries, in which each turn narrows or shifts the last one's answer."""

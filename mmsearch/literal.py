@@ -20,6 +20,7 @@ from importlib import resources
 from indexer.filters import Filter
 from indexer.store import Store
 from indexer.words import WordHit, find_words, parse_words
+from mmsearch.cancel import Check, go_on
 from mmsearch.query import Query
 from mmsearch.rank import Words
 
@@ -121,7 +122,7 @@ class _TermFinds:
         return min(hit.score / self.top, 1.0) if self.top and not hit.partial else _PART
 
 
-def find_literally(store: Store, generation_id: int, query: Query, wanted: Filter) -> FoundWords:
+def find_literally(store: Store, generation_id: int, query: Query, wanted: Filter, check: Check = go_on) -> FoundWords:
     """What a query's texts are found in as words; nothing where the query wants meaning only.
 
     Args:
@@ -129,6 +130,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
         generation_id: whose segments.
         query: its positive text terms are looked for.
         wanted: its filters, as the store takes them.
+        check: called before each text is looked for; what it raises ends the search.
     """
     positive = [term for term in query.terms if term.weight > 0]
     texts = [term for term in positive if term.kind == "text" and not term.samples]
@@ -137,6 +139,7 @@ def find_literally(store: Store, generation_id: int, query: Query, wanted: Filte
     total = sum(term.weight for term in positive)
     parts: list[_TermFinds] = []
     for term in texts:
+        check()
         asked = parse_words(term.value)
         by_content: dict[int, list[WordHit]] = {}
         top = 0.0

@@ -19,6 +19,7 @@ from indexer.names import Channel
 from indexer.types import Vectors
 from mmsearch import fusion
 from mmsearch.calibration import confidence, confidence_of
+from mmsearch.cancel import Check, go_on
 from mmsearch.fusion import Scores
 from mmsearch.literal import FoundWords
 from mmsearch.plan import Plan, Route, Scored, distances
@@ -41,6 +42,7 @@ def search(
     words: Callable[[], FoundWords] = FoundWords,
     hidden: frozenset[int] = frozenset(),
     fold: bool = True,
+    check: Check = go_on,
 ) -> Answer:
     """The files that answer best, best first.
 
@@ -52,26 +54,32 @@ def search(
         words: gives what was found by words, by content; asked once the nearest vectors are known.
         hidden: contents that may not answer, such as the one that is asked with.
         fold: whether near-identical files are put under the best of them.
+        check: called before each stage; what it raises ends the search.
     """
     count = plan.query.k + len(hidden)
     while True:
         if plan.is_one_vector:
-            found, keys, unseen = _nearest(library, plan, count)
+            found, keys, unseen = _nearest(library, plan, count, check)
             places = None
         else:
-            found, keys = _pooled(library, generation_id, plan, count)
+            found, keys = _pooled(library, generation_id, plan, count, check)
             unseen, places = np.inf, keys if plan.is_by_rank else None
+        check()
         literally = words()
+        check()
         promising = [
             content for content in _promising(found, keys, unseen, literally, count, plan) if content not in hidden
         ]
         contents = _finalists(library, generation_id, promising, literally, places, count, plan)
+        check()
         # All segments of the files that were found, so that a file's moments do not depend on how many were asked for.
         segments = segments_of(library.store, generation_id, contents)
+        check()
         scored = [plan.score(some) for some in segments if some.channel in plan.routes]
         candidates = _candidates(plan, scored, literally, places)
         rest = set(contents).difference(*(part.segments.contents for part in scored))
         candidates |= _by_words(library, plan, rest, literally)
+        check()
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         is_all = len(found) < count and len(contents) == len(promising)
         if len(hits) >= plan.query.k or is_all or (plan.query.confident and not _all_stand_out(candidates)):
@@ -167,7 +175,7 @@ def _all_stand_out(candidates: Mapping[int, Candidate]) -> bool:
     return all(of.confidence is not None and of.confidence >= CONFIDENT for of in candidates.values())
 
 
-def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[int, float], float]:
+def _nearest(library: Library, plan: Plan, count: int, check: Check) -> tuple[list[int], dict[int, float], float]:
     """The contents of the best files and all that tie with the last of them.
 
     And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until
@@ -179,6 +187,7 @@ def _nearest(library: Library, plan: Plan, count: int) -> tuple[list[int], dict[
     deeper = list(plan.routes)
     while True:
         for channel in deeper:
+            check()
             route = plan.routes[channel]
             scores, ids = library.search(
                 channel, route.vector[None], depth, allowed=route.allowed, exact=plan.query.exact
@@ -207,13 +216,16 @@ def _vectors(library: Library, channel: Channel, ids: Ids, at: NDArray[np.intp])
     return library.index(channel).vectors_of(ids[at])
 
 
-def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tuple[list[int], dict[int, float]]:
+def _pooled(
+    library: Library, generation_id: int, plan: Plan, count: int, check: Check
+) -> tuple[list[int], dict[int, float]]:
     """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those."""
     pool = max(_POOL, 20 * count)
     while True:
         parts: list[Scored] = []
         is_all = True
         for channel, route in plan.routes.items():
+            check()
             if plan.query.metric == "euclidean":
                 found = _by_distance(library, generation_id, channel, route, pool)
             else:
@@ -221,6 +233,7 @@ def _pooled(library: Library, generation_id: int, plan: Plan, count: int) -> tup
                 _, found = library.search(
                     channel, np.stack(probes), pool, allowed=route.allowed, exact=plan.query.exact
                 )
+            check()
             parts.append(plan.score(_bare(library, generation_id, channel, np.unique(found), plan)))
             is_all = is_all and found.shape[-1] < pool
         candidates = _candidates(plan, parts, {})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from indexer.legible import legible
 from indexer.types import AudioSample, Encoder, Sample, TextSample, TowerSpec, Vectors
 from indexer.vectors import unit
+from mmsearch.cancel import Check, go_on
 
 _BATCH = 32
 
@@ -27,10 +28,23 @@ class Turn:
     def __init__(self) -> None:
         self._taken = threading.Lock()
         self._next = threading.Lock()  # held by the one who is to get it next
+        self._check: Check = go_on
+
+    def while_wanted(self, check: Check) -> Turn:
+        """The same lock, for somebody who may leave: it is not taken when `check` raises, before the wait or after."""
+        other = Turn()
+        other._taken, other._next, other._check = self._taken, self._next, check
+        return other
 
     def __enter__(self) -> None:
+        self._check()
         with self._next:
             self._taken.acquire()
+        try:
+            self._check()
+        except BaseException:
+            self._taken.release()
+            raise
 
     def __exit__(self, *error: object) -> None:
         self._taken.release()

@@ -40,14 +40,14 @@ def open_file(
     """Read headers and tags. The samples are decoded by containers of their own, opened when they are asked for."""
     from indexer.media import audio, video
 
-    with open_container(path, format) as container:
+    with open_container(path, format, settings.max_pixels) as container:
         stream = video_stream(container)
         if stream is None:
             info = _info(container, "audio", format, settings)
             return info, audio.samples(path, info, settings, problems)
         check_codec(stream)
         _check_size(stream.codec_context.width, stream.codec_context.height, settings)  # before a frame is decoded
-        width, height = video.upright_size(path, format, stream)
+        width, height = video.upright_size(path, format, stream, settings.max_pixels)
         duration = duration_of(container)
         info = _info(container, "video", format, settings, width=width, height=height)
         if duration is None:
@@ -57,14 +57,24 @@ def open_file(
     return info, video.samples(path, info, settings, problems)
 
 
-def open_container(path: Path, format: str) -> InputContainer:
-    """Open a file of a format that `sniff` named; DamagedMediaError when its headers cannot be read."""
+def open_container(path: Path, format: str, max_pixels: int | None = None) -> InputContainer:
+    """Open a file of a format that `sniff` named; DamagedMediaError when its headers cannot be read.
+
+    Args:
+        path: the file.
+        format: as `sniff` named it.
+        max_pixels: frames of more are not decoded, not even by FFmpeg itself, which decodes the first ones to see what
+            is in a file: for one frame of 16000 x 16000 that takes 590 MB, and 85 MB with a limit.
+    """
+    # FFmpeg counts padding, too, so it gets some room; what is exact is said by `_check_size`.
+    limits = {} if max_pixels is None else {"max_pixels": str(2 * max_pixels + 1_000_000)}
     try:
         # "file:" keeps a colon in a name from being read as a protocol, and keeps FFmpeg to local files from there on.
         container = av.open(
             f"file:{path.absolute()}",
             format=_DEMUXERS.get(format, format),
             metadata_errors="replace",
+            options=limits,
         )
     except (av.error.PermissionError, av.error.FileNotFoundError, av.error.IsADirectoryError) as error:
         raise unreadable(error) from error
@@ -73,6 +83,10 @@ def open_container(path: Path, format: str) -> InputContainer:
             f"the {FORMATS[format].label} file cannot be opened ({words(error)}): it is cut short or damaged; "
             "copy it again or restore it from a backup"
         ) from error
+    if limits:
+        for stream in container.streams.video:
+            if stream.codec_context is not None:
+                stream.codec_context.options = dict(limits)  # headers may say less than what comes
     return container
 
 

@@ -77,14 +77,14 @@ def samples(path: Path, info: MediaInfo, settings: DecodeSettings, problems: lis
         raise DamagedMediaError("; ".join(problems) + ": the file is cut short or damaged")
 
 
-def upright_size(path: Path, format: str, stream: av.VideoStream) -> tuple[int, int]:
+def upright_size(path: Path, format: str, stream: av.VideoStream, max_pixels: int) -> tuple[int, int]:
     """Width and height as shown: square pixels, and turned as the display matrix says.
 
     The matrix comes with the first frame, so that one is decoded, if it can be.
     """
     check_codec(stream)
     width, height = stream.codec_context.width, stream.codec_context.height
-    with open_container(path, format) as container:
+    with open_container(path, format, max_pixels) as container:
         own = video_stream(container)
         if own is None:
             return width, height
@@ -108,7 +108,7 @@ def frames(path: Path, info: MediaInfo, settings: DecodeSettings, problems: list
     begin = 0.0
     for fast in (True, False):
         damage, last = Damage(), _Reached()
-        for at, pixels in _chosen(path, info.format, settings.image_side, step, fast, damage, last):
+        for at, pixels in _chosen(path, info.format, settings, step, fast, damage, last):
             if held is not None:
                 yield ImageSample(held, begin, at)
             held, begin = pixels, at
@@ -171,10 +171,10 @@ def frame_at(path: Path, format: str, at_seconds: float, image_side: int) -> NDA
 
 
 def _chosen(
-    path: Path, format: str, image_side: int, step: float, fast: bool, damage: Damage, reached: _Reached
+    path: Path, format: str, settings: DecodeSettings, step: float, fast: bool, damage: Damage, reached: _Reached
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """The first frame of each step of time, with its time in seconds from the start of the file."""
-    with open_container(path, format) as container:
+    with open_container(path, format, settings.max_pixels) as container:
         stream = video_stream(container)
         if stream is None:
             return
@@ -207,7 +207,7 @@ def _chosen(
                     continue
                 if _cell(at, step) > cell:
                     cell = _cell(at, step)
-                    yield max(at, 0.0), _pixels(frame, stream, image_side)
+                    yield max(at, 0.0), _pixels(frame, stream, settings.image_side)
 
 
 def _cell(at: float, step: float) -> int:

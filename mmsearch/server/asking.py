@@ -40,7 +40,7 @@ from mmsearch.server.models import (
 )
 from mmsearch.server.opening import find, opened
 from mmsearch.server.uploads import Upload, Uploads
-from mmsearch.server.work import check_left
+from mmsearch.server.work import check_left, leaving
 from mmsearch.terms import Term
 
 _STAND_IN = re.compile(r"(?:item:([0-9a-f]{40}-[a-z0-9]{1,20})|upload:([0-9a-f]{32}))")
@@ -178,7 +178,8 @@ def answer(engine: Engine, uploads: Uploads, request: QueryRequest) -> AnswerMod
     started = time.perf_counter()
     query = query_of(engine, uploads, request)
     check_left()
-    found = engine.query(query)
+    found = engine.query(query, cancel=leaving())
+    check_left()
     return answer_of(engine, request, found, time.perf_counter() - started, engine.missing_bridge(query))
 
 
@@ -189,7 +190,7 @@ def similar(engine: Engine, request: SimilarRequest) -> AnswerModel:
     value = request.model_dump(exclude={"item"}, exclude_defaults=True)
     asked = checked({**value, "terms": [{"item": request.item}], "k": request.k})
     how = {name: given for name, given in _without_terms(asked).how.items() if name != "k"}
-    found = engine.similar(path, request.k, **how)
+    found = engine.similar(path, request.k, cancel=leaving(), **how)
     return answer_of(engine, asked, found, time.perf_counter() - started, None)
 
 
@@ -214,7 +215,7 @@ def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest
     """Where in one file the answers to a query are, best first."""
     _, path = _place_of(engine, key)
     query = replace(query_of(engine, uploads, request), within=(str(path),), moments=True, confident=False, kinds=())
-    found = engine.query(query, fold=False)
+    found = engine.query(query, fold=False, cancel=leaving())
     return [MomentModel(**_moment(hit_as_json(hit))) for hit in found if hit.channel is not None]
 
 

@@ -198,9 +198,13 @@ class AnswerModel(Model):
 
 
 class UploadModel(Model):
-    """A file that was sent, to search by."""
+    """A file that was sent, to search by.
+
+    `item`: the same bytes in the library, where they are; unlike an upload, an item can be asked with for ever.
+    """
 
     upload: UploadId
+    item: ItemId | None
     name: str
     kind: Kind
     format: str

@@ -69,6 +69,18 @@ def find(store: Store, key: str) -> Item:
     return item
 
 
+def held_as(store: Store, digest: str, format: str) -> str | None:
+    """The id of the item that holds some bytes, if the library has them and their file is there as it was indexed."""
+    item = item_of(store, f"{digest}-{format}")
+    if item is None:
+        return None
+    try:
+        open_item(store, item).close()
+    except ApiError:
+        return None
+    return item.key
+
+
 def open_item(store: Store, item: Item) -> Opened:
     """Open the first file of an item that is as it was indexed.
 

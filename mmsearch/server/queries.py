@@ -21,6 +21,7 @@ from mmsearch.server.models import (
     UploadId,
     UploadModel,
 )
+from mmsearch.server.opening import held_as
 from mmsearch.server.pictures import picture, size_of
 from mmsearch.server.service import Service, Shared
 from mmsearch.server.uploads import Upload
@@ -136,13 +137,13 @@ async def upload(request: Request, service: Shared) -> UploadModel:
     _, files = await _form(request, service)
     if len(files) != 1:
         raise ApiError(422, "invalid", f"one file is sent at a time, got {len(files)}", 'send it as the part "file"')
-    return _upload_model(next(iter(files.values())))
+    return await service.lookups.run(request, _upload_model, service, next(iter(files.values())))
 
 
 @router.get("/uploads/{upload}", responses=errors(404))
-async def upload_facts(service: Shared, upload: UploadId) -> UploadModel:
+async def upload_facts(request: Request, service: Shared, upload: UploadId) -> UploadModel:
     """What is known of a file that was sent."""
-    return _upload_model(service.uploads.get(upload))
+    return await service.lookups.run(request, _upload_model, service, service.uploads.get(upload))
 
 
 @router.get(
@@ -221,10 +222,11 @@ async def _read_form(request: Request, service: Service) -> tuple[dict[str, str]
     return fields, files
 
 
-def _upload_model(upload: Upload) -> UploadModel:
+def _upload_model(service: Service, upload: Upload) -> UploadModel:
     info = upload.info
     return UploadModel(
         upload=upload.id,
+        item=held_as(service.engine.library.store, upload.digest, info.format),
         name=upload.name,
         kind=info.kind,
         format=info.format,

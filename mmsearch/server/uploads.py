@@ -37,9 +37,10 @@ _TEXT_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that was sent. `name`: what the client calls it."""
+    """A file that was sent. `name`: what the client calls it; `digest`: as the library's contents have it."""
 
     id: str
+    digest: str
     name: str
     path: Path
     bytes: int
@@ -94,7 +95,9 @@ class Uploads:
             digest, size = self._copy(file, descriptor)
             info = self._probe(path)
             id = hashlib.blake2b(digest + suffix.encode(), digest_size=16).hexdigest()
-            kept = Upload(id, Path(name).name[:200] or "upload", self._folder / f"{id}{suffix}", size, info)
+            kept = Upload(
+                id, digest.hex(), Path(name).name[:200] or "upload", self._folder / f"{id}{suffix}", size, info
+            )
             with self._lock:
                 if id not in self._kept:
                     os.replace(path, kept.path)
@@ -107,7 +110,7 @@ class Uploads:
             path.unlink(missing_ok=True)
 
     def _copy(self, file: BinaryIO, descriptor: int) -> tuple[bytes, int]:
-        digest, size = hashlib.blake2b(digest_size=32), 0
+        digest, size = hashlib.blake2b(digest_size=20), 0  # as the library's contents are known
         with open(descriptor, "wb") as out:
             while block := file.read(_BLOCK):
                 check_left()

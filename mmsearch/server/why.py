@@ -14,6 +14,7 @@ from mmsearch.server.models import ItemId, Model, QueryRequest
 from mmsearch.server.opening import find, opened
 from mmsearch.server.queries import errors
 from mmsearch.server.service import Service, Shared
+from mmsearch.server.work import leaving
 
 router = APIRouter()
 
@@ -112,7 +113,7 @@ def _explained(service: Service, key: str, asked: QueryRequest) -> ExplanationMo
     query = asking.query_of(service.engine, service.uploads, asked)
     with opened(store, find(store, key)) as file:  # as it was indexed, and inside the library
         engine: Any = service.engine
-        why: dict[str, JsonValue] = engine.explain(query, file.file.path).to_json()
+        why: dict[str, JsonValue] = engine.explain(query, file.file.path, cancel=leaving()).to_json()
     known = {name: _shown(value) for name, value in why.items() if name in ExplanationModel.model_fields}
     return ExplanationModel.model_validate({**known, "item": key})
 

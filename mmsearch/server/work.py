@@ -1,7 +1,7 @@
 """Work off the event loop: a bounded number of threads, a bounded line before them, and nobody waits for who has left.
 
-What a client has asked for and not got yet is not begun when the client leaves. What has begun is told by an event,
-which decoding looks at between samples; a search that is under way goes on to its end, which is milliseconds.
+What a client has asked for and not got yet is not begun when the client leaves. What has begun is told by an event, at
+which decoding looks between samples and a search between its stages.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ def check_left() -> None:
         raise CancelledError("the client left")
 
 
+def leaving() -> threading.Event | None:
+    """What is set when the client that this thread works for has left, its time is up, or the server ends.
+
+    For work that takes a `cancel`. None where the thread works for nobody in particular.
+    """
+    return _left.get()
+
+
 @contextmanager
 def told_by(event: threading.Event) -> Iterator[None]:
     """Let `check_left` look at an event inside."""
@@ -70,7 +78,7 @@ class Pool:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
         self._most = workers + queue
         self._seconds = seconds
-        self._held = 0
+        self._in_hand: set[threading.Event] = set()  # one for each piece of work, also of what is in line
         self._lock = threading.Lock()
 
     async def run(self, request: Request | None, work: Callable[..., Result], *args: Any, **how: Any) -> Result:
@@ -88,28 +96,32 @@ class Pool:
         """
         left = threading.Event()
         with self._lock:
-            if self._held >= self._most:
+            if len(self._in_hand) >= self._most:
                 raise busy()
-            self._held += 1
+            self._in_hand.add(left)
         try:
             future = self._executor.submit(_told, left, work, args, how)
         except RuntimeError as error:  # it was closed
-            self._done(None)
+            self._done(left)
             raise busy() from error
-        future.add_done_callback(self._done)
+        future.add_done_callback(lambda _: self._done(left))
         return await _awaited(request, future, left, self._seconds)
 
-    def _done(self, _: Future[Any] | None) -> None:
+    def _done(self, left: threading.Event) -> None:
         with self._lock:
-            self._held -= 1
+            self._in_hand.discard(left)
 
     @property
     def held(self) -> int:
         """How many pieces of work are in hand or in line."""
-        return self._held
+        return len(self._in_hand)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and let what is at work end as if its clients had left."""
+        with self._lock:
+            in_hand = tuple(self._in_hand)
+        for left in in_hand:
+            left.set()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -258,6 +261,66 @@ def test_nothing_decodable_is_damaged(make, read):
 def test_too_many_pixels_are_refused(make, read, settings):
     with pytest.raises(MediaTooLargeError, match="160 x 96"):
         read(make.video("v.mp4", 1), replace(settings, max_pixels=10_000))
+
+
+_MEMORY = """
+import re, sys
+from pathlib import Path
+import av, numpy
+import indexer.media.video
+from indexer.errors import MediaError
+from indexer.media import open_media
+from indexer.types import DecodeSettings
+
+settings = DecodeSettings(image_side=64, sample_rate=None, count_tokens=len, max_tokens=9, max_pixels=int(sys.argv[2]))
+most = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = most()
+try:
+    with open_media(Path(sys.argv[1]), settings) as media:
+        said = str(sum(1 for _ in media.samples))
+except MediaError as error:
+    said = type(error).__name__
+print(said, (most() - before) // 1000)
+"""
+
+
+def memory_for(path: Path, max_pixels: int) -> tuple[str, int]:
+    """What becomes of a video in a process of its own, and the megabytes that this takes."""
+    command = [sys.executable, "-c", _MEMORY, str(path), str(max_pixels)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    return said[0], int(said[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says how much memory a process had at most")
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_what_is_too_large_is_not_decoded_to_see_that(tmp_path, suffix):
+    """FFmpeg decodes the first frames to see what is in a file; not even that is done of one that is refused."""
+    path = tmp_path / f"bomb{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1, options={"preset": "ultrafast", "crf": "40"})
+        stream.width = stream.height = 8000
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame(8000, 8000, "yuv420p")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    said, allowed = memory_for(path, 64_000_000)
+    assert said == "1"
+    assert allowed > 120  # two frames of 96 MB and more
+    said, refused = memory_for(path, 63_999_999 // 4)
+    assert said == "MediaTooLargeError"
+    assert refused < allowed / 4
+    if suffix == ".mp4":  # a header that says less than what comes
+        data = bytearray(path.read_bytes())
+        entry = data.index(b"avc1", data.index(b"stsd"))
+        assert data[entry + 28 : entry + 32] == (8000).to_bytes(2, "big") * 2
+        data[entry + 28 : entry + 32] = (64).to_bytes(2, "big") * 2
+        path.write_bytes(data)
+        said, lied = memory_for(path, 63_999_999 // 4)
+        assert said.endswith("Error")
+        assert lied < allowed / 4
 
 
 def test_threads_decode_alike(make, sine, settings):

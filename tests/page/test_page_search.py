@@ -91,7 +91,7 @@ def test_it_is_said_into_the_microphone(visit, site):
     visitor = visit(site, permissions=["microphone"])
     page = visitor.open()
     page.get_by_role("button", name="Record a sound").click()
-    page.wait_for_selector("#recording:has-text('0:03')")
+    page.wait_for_selector("#recording:has-text('0:02')")
     page.get_by_role("button", name="Stop, and search by it").click()
     page.wait_for_selector(".cell")
     assert page.locator(".chip .name").inner_text().startswith("recording")
@@ -336,3 +336,89 @@ def test_a_result_dragged_onto_the_box_is_a_term(visitor):
     page.locator(".cell", has_text="half.png").drag_to(page.locator("#search"))
     page.wait_for_selector(".chip:has-text('half.png')")
     visitor.until("location.search.includes('item')")
+
+
+def test_a_sent_file_that_the_library_has_is_asked_for_as_its_own(visitor, shelf, site):
+    """Its address is good for ever, on any server of the library; and what was sent is shown to be there."""
+    page = visitor.page
+    page.set_input_files("#files", shelf / "media" / "photos" / "half.png")
+    page.wait_for_selector(".cell")
+    found = visitor.names()
+    assert line_of(page).startswith("item:")
+    assert "half.png" not in found
+    note = page.locator("#summary .advice")
+    expect(note).to_contain_text("half.png is in the library itself", use_inner_text=True)
+    site.service.uploads._kept.clear()  # as another server knows nothing of it
+    page.reload()
+    page.wait_for_selector(".cell")
+    assert visitor.names() == found
+    expect(page.locator(".chip .name")).to_have_text("half.png", use_inner_text=True)
+    page.get_by_role("link", name="Show it").click()
+    page.wait_for_selector("#viewer[open] .side-actions")
+    assert page.locator("#viewer h2").inner_text() == "half.png"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#viewer", state="hidden")
+    assert visitor.names() == found
+
+
+def test_a_sent_file_that_the_library_does_not_have_says_so(visitor, make, tmp_path):
+    page = visitor.page
+    path = make.image(tmp_path / "mine.png", (0, 30, 240))
+    page.set_input_files("#files", path)
+    page.wait_for_selector(".cell")
+    expect(page.locator("#summary .advice")).to_contain_text("not kept or shared", use_inner_text=True)
+    page.set_input_files("#files", path)  # once more
+    visitor.until("!document.querySelector('.chip[aria-busy]')")
+    assert page.locator(".chip").count() == 1
+
+
+def test_the_box_holds_what_an_address_asks_before_there_is_an_answer(visit, site):
+    visitor = visit(site)
+    page = visitor.page
+    held = []
+    page.route("**/api/v1/query**", lambda route: held.append(route))  # noqa: PLW0108 (it wants a function)
+    page.goto(f"{site.url}/?q=2%3A%22dark+green%22+%2B+red+-+blue+--kind+image")
+    page.wait_for_selector(".chip")
+    assert page.input_value("#words") == "red"
+    assert page.locator(".chip .name").all_text_contents() == ["dark green", "blue"]
+    assert page.locator(".chip.is-less .name").all_text_contents() == ["blue"]
+    assert page.locator(".chip-weight").first.inner_text() == "×2"
+    assert page.locator(".cell").count() == 0
+    page.fill("#words", "something else")  # what is typed meanwhile stays
+    for route in held:
+        route.continue_()
+    page.wait_for_selector(".cell")
+    assert page.input_value("#words") == "something else"
+
+
+LINES = {
+    "a red car": [("a red car", 1)],
+    "x-ray of 12:30": [("x-ray of 12:30", 1)],
+    'he said "no" twice': [('he said "no" twice', 1)],
+    '"say \\"no\\" + go" - text:"a - b"': [('say "no" + go', 1), ("a - b", -1)],
+    "0.5:sea + sun": [("sea", 0.5), ("sun", 1)],
+    f"2:item:{'0' * 40}-png": [(f"{'0' * 40}-png", 2)],
+    '"': [('"', 1)],
+    "--kind image": [],
+}
+STRETCHES = [
+    ((0.0, 0.4), "0:00"),
+    ((0.3, 0.9), "0:00.3"),
+    ((61.5, 61.9), "1:01.5"),
+    ((0.9, 1.2), "0:00–0:01"),
+    ((12, 18.2), "0:12–0:18"),
+    ((3.0, None), "0:03"),
+    ((None, None), ""),
+]
+
+
+def test_lines_and_times_as_the_page_reads_and_writes_them(visitor):
+    """What a line most likely asks; and no stretch of time goes from a second to the same."""
+    read = "async (line) => (await import('./js/state.js')).guessed(line)"
+    for line, expected in LINES.items():
+        terms = visitor.page.evaluate(read, line)
+        told = [(next(one[name] for name in ("text", "item", "upload") if name in one), one["weight"]) for one in terms]
+        assert told == expected, line
+    write = "async (found) => (await import('./js/format.js')).span(found)"
+    for (start, end), said in STRETCHES:
+        assert visitor.page.evaluate(write, {"start": start, "end": end}) == said

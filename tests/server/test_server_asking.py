@@ -159,6 +159,28 @@ def test_an_upload_is_known_and_has_a_picture(client, shelf):
     assert picture.content[8:12] == b"WEBP"
 
 
+def test_an_upload_that_the_library_has_is_known_as_its_item(engine, own, tmp_path):
+    media = tmp_path / "media"
+
+    def sent(name, content):
+        return own.post(f"{API}/uploads", files={"file": (name, content)}).json()
+
+    red = (media / "red.png").read_bytes()
+    first = sent("other name.png", red)
+    facts = own.get(f"{API}/items/{first['item']}").json()
+    assert facts["path"] == str(media / "red.png")
+    assert sent("text.txt", (media / "note.txt").read_bytes())["item"].endswith("-text")
+    assert sent("text.md", (media / "note.txt").read_bytes())["item"] is None  # read as something else
+    assert sent("red.png", red + b"\0")["item"] is None
+    by_item, by_upload = query(own, [{"item": first["item"]}]), query(own, [{"upload": first["upload"]}])
+    assert names(by_item) == names(by_upload)
+    (media / "red.png").write_bytes(b"changed since")  # asked with it there would be no answer
+    assert sent("red.png", red)["item"] is None
+    assert own.get(f"{API}/uploads/{first['upload']}").json()["item"] is None
+    engine.index(media)
+    assert sent("red.png", red)["item"] is None
+
+
 def test_an_upload_that_is_not_there(client):
     refused(client.get(f"{API}/uploads/{'0' * 32}"), 404, "not_found")
     refused(client.post(f"{API}/query", json={"terms": [{"upload": "0" * 32}]}), 404, "not_found")

@@ -270,6 +270,73 @@ def test_types_are_right_and_nothing_runs(client, item_of):
         assert answer.headers["content-disposition"].startswith("inline")
 
 
+def halves():
+    """Red above green, 64 x 96."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (64, 96), (230, 20, 20))
+    picture.paste((20, 230, 20), (0, 48, 64, 96))
+    return picture
+
+
+def is_halves(answer) -> bool:
+    """Whether an answer is that picture as WebP, upright."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(answer.content))
+    top, bottom = picture.convert("RGB").getpixel((32, 12)), picture.convert("RGB").getpixel((32, 84))
+    reds = top[0] > 180 and top[1] < 80 and bottom[1] > 180 and bottom[0] < 80
+    return (picture.format, picture.size, reds) == ("WEBP", (64, 96), True)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "tiff"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_browsers_do_not_show_they_get_as_webp(engine, own, tmp_path, suffix, turned):
+    """As a telephone writes it: on its side, with a note that says so."""
+    import pillow_heif
+    from PIL import Image
+
+    path = tmp_path / "media" / f"phone.{suffix}"
+    picture = halves()
+    exif = Image.Exif()
+    if turned:
+        picture = picture.transpose(Image.Transpose.ROTATE_90)
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    if suffix == "heic":
+        pillow_heif.from_pillow(picture).save(path, quality=90, exif=exif.tobytes() if turned else None)
+    else:
+        picture.save(path, exif=exif)
+    engine.index(tmp_path / "media")
+    item = item_named(own, path.name)
+    facts = own.get(f"{API}/items/{item}").json()
+    assert (facts["width"], facts["height"], facts["media_type"]) == (64, 96, "image/webp")
+    shown = own.get(f"{API}/items/{item}/media")
+    assert shown.headers["content-type"] == "image/webp"
+    assert is_halves(shown)
+    assert is_halves(own.get(f"{API}/items/{item}/thumbnail", params={"size": 128}))
+    tag = shown.headers["etag"]
+    assert own.get(f"{API}/items/{item}/media", headers={"If-None-Match": tag}).status_code == 304
+    kept = own.get(f"{API}/items/{item}/media", params={"download": True})
+    assert kept.content == path.read_bytes()
+    assert kept.headers["content-type"] == "application/octet-stream"
+    assert kept.headers["etag"] != tag  # the bytes are others
+    with path.open("rb") as file:
+        sent = own.post(f"{API}/uploads", files={"file": (path.name, file)}).json()
+    assert (sent["item"], sent["width"], sent["height"]) == (item, 64, 96)
+    assert is_halves(own.get(f"{API}/uploads/{sent['upload']}/thumbnail", params={"size": 128}))
+
+
+def test_what_browsers_show_they_get_as_it_is(engine, own, tmp_path):
+    path = tmp_path / "media" / "new.avif"
+    halves().save(path, quality=90)
+    engine.index(tmp_path / "media")
+    item = item_named(own, "new.avif")
+    shown = own.get(f"{API}/items/{item}/media")
+    assert shown.headers["content-type"] == "image/avif"
+    assert shown.content == path.read_bytes()
+    assert is_halves(own.get(f"{API}/items/{item}/thumbnail", params={"size": 128}))
+
+
 def test_a_video_in_an_ogg_file_is_a_video():
     from dataclasses import replace
 

@@ -1,7 +1,7 @@
 // One result in the grid: a picture or what stands for it, what it is, and how well it matches.
 import * as api from "./api.js";
 import { h, hidden, icon, wantsStillness } from "./dom.js";
-import { CHANNELS, KINDS, clock, matchWords, plural, span, spokenSpan } from "./format.js";
+import { CHANNELS, KINDS, length, matchWords, plural, span, spokenSpan } from "./format.js";
 import { DRAGGED_ITEM } from "./intake.js";
 import { drawWave } from "./wave.js";
 
@@ -88,7 +88,7 @@ function fillThumb(thumb, hit, size, link) {
     thumb.append(image);
     timers.push(setTimeout(ask, PATIENCE));
   }
-  const when = span(hit) || (hit.duration ? clock(hit.duration) : "");
+  const when = span(hit) || (hit.duration ? length(hit.duration) : "");
   const further = hit.moments.length && hit.start !== null ? h("span", {}, `+${hit.moments.length}`) : null;
   thumb.append(h("span", { class: `badge${when ? "" : " is-bare"}`, title: KINDS[kind].one }, icon(kind), when || null, further));
 }

@@ -49,11 +49,18 @@ export function readClock(text) {
   return parts.reduce((sum, part) => sum * 60 + Number(part), 0);
 }
 
-/** A stretch of time: 12:03–12:11; "" for what has no times. */
+/** How long something is: as a clock has it, or 0.4 s. */
+export function length(seconds) {
+  return seconds < 1 ? `${Math.max(0.1, seconds).toFixed(1)} s` : clock(seconds);
+}
+
+/** A stretch of time: 12:03–12:11, or 12:03.4 for what is over within that second; "" for what has no times. */
 export function span(found) {
   if (found.start === null || found.start === undefined) return "";
   const [from, to] = [clock(found.start), found.end === null ? "" : clock(found.end)];
-  return !to || from === to ? from : `${from}–${to}`;
+  if (!to) return from;
+  const tenth = Math.floor((found.start % 1) * 10 + 1e-6);
+  return from === to ? `${from}${tenth ? `.${tenth}` : ""}` : `${from}–${to}`;
 }
 
 /** The same as a screen reader should say it. */

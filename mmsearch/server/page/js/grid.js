@@ -21,7 +21,8 @@ export class Grid {
     root.setAttribute("role", "grid");
     root.addEventListener("keydown", (event) => this.#onKey(event));
     root.addEventListener("focusin", (event) => this.#onFocus(event));
-    new ResizeObserver(() => this.#measure()).observe(root);
+    // In the next frame: what changes a size while sizes are looked at is an error to browsers.
+    new ResizeObserver(() => requestAnimationFrame(() => this.#measure())).observe(root);
     let isAsked = false;
     const soon = () => {
       if (isAsked) return;

@@ -6,7 +6,7 @@ import { startIntake } from "./intake.js";
 import { startKeys } from "./keys.js";
 import { LibraryView } from "./library.js";
 import { Results, showWelcome } from "./results.js";
-import { FIRST_RESULTS, addressOf, fromAddress, go, soleItem, trimmed } from "./state.js";
+import { FIRST_RESULTS, addressOf, fromAddress, go, guessed, soleItem, trimmed } from "./state.js";
 import { Terms } from "./terms.js";
 import { startTheme } from "./theme.js";
 import { Viewer } from "./viewer.js";
@@ -51,12 +51,14 @@ async function run(request, { push, line = null }) {
   asking?.abort();
   const control = (asking = new AbortController());
   if (shown === null) results.clear();
+  if (request === null) terms.value = guessed(line); // at once: the server reads it exactly
+  const before = JSON.stringify(terms.value);
   show("results");
   byId("results").setAttribute("aria-busy", "true");
   const busy = setTimeout(() => (byId("busy").hidden = false), 150);
   try {
     let answer = line !== null && request === null ? await api.queryLine(line, FIRST_RESULTS, control.signal) : null;
-    if (answer) take(answer.query.request);
+    if (answer && JSON.stringify(terms.value) === before) take(answer.query.request); // else somebody has typed meanwhile
     answer = await best(request ?? answer.query.request, answer, control.signal);
     if (asking !== control) return;
     keep(answer);
@@ -65,13 +67,13 @@ async function run(request, { push, line = null }) {
       go(addressOf(answer.query.line), { request: trimmed(answer.query.request) }, push === "replace" || isSame);
     }
     shown = answer.query.line;
-    results.show(answer, { onClear: () => filters.clear() });
+    results.show(answer, shownWith(answer));
     document.title = `${titleOf(answer)} · mmsearch`;
     if (push) scrollTo(0, 0);
   } catch (failed) {
     if (failed.name === "AbortError" || asking !== control) return;
     shown = null;
-    if (request === null && !terms.value.length) terms.value = [{ text: line }]; // to be mended
+    if (request === null && JSON.stringify(terms.value) === before) terms.value = [{ text: line }]; // to be mended
     results.fail(failed, actionFor(failed));
   } finally {
     clearTimeout(busy);
@@ -103,6 +105,22 @@ function keep(answer) {
   if (answers.size > KEPT_ANSWERS) answers.delete(answers.keys().next().value);
 }
 
+/** What stands around an answer: how to widen it, and what is to be known of its files. */
+function shownWith(answer) {
+  const { request, line } = answer.query;
+  const item = soleItem(request);
+  const itself = item ? h("a", { href: addressOf(line, item), onclick: (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openItself(item);
+  } }, "Show it") : null;
+  const isPassing = request.terms.some((term) => term.upload);
+  return { onClear: () => filters.clear(), notes: [
+    itself ? h("span", {}, `${terms.chips[0]?.name ?? "The file"} is in the library itself. `, itself) : null,
+    isPassing ? "A file of this search is not in the library: it can be reloaded until the server ends, but not kept or shared." : null,
+  ] };
+}
+
 /** More results, when the end of those that are there comes near. */
 async function more() {
   const { answer } = results;
@@ -114,7 +132,7 @@ async function more() {
     const grown = await best(answer.query.request, null, undefined, Math.min(most, had * 5));
     if (results.answer !== answer) return;
     keep(grown);
-    results.show(grown, { keep: true, onClear: () => filters.clear() });
+    results.show(grown, { keep: true, ...shownWith(grown) });
   } catch {
     // what is there stays
   } finally {
@@ -164,6 +182,11 @@ function open(index, isStep = false) {
   const { request } = results.answer.query;
   go(addressOf(shown, hit.item, hit.start), { request: trimmed(request), index, isOver: true }, isStep);
   viewer.show(hit, { request, index, count: results.hits.length, status });
+}
+
+function openItself(item) {
+  go(addressOf(shown, item), { request: trimmed(results.answer.query.request), isOver: true });
+  openFromAddress({ item, at: null });
 }
 
 function closeViewer() {
@@ -233,7 +256,7 @@ async function follow() {
     if (kept) {
       shown = address.line;
       show("results");
-      results.show(kept, { onClear: () => filters.clear() });
+      results.show(kept, shownWith(kept));
       document.title = `${titleOf(kept)} · mmsearch`;
     } else await run(request, { push: null, line: address.line });
   }

@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { announce, h, hidden, icon, toast } from "./dom.js";
 import { meter } from "./cell.js";
-import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, matchWords, span } from "./format.js";
+import { CHANNELS, CHANNEL_ICONS, bytes, clock, count, date, folderOf, length, matchWords, span } from "./format.js";
 import { linesOf } from "./stage.js";
 import { trimmed } from "./state.js";
 import { showWhy } from "./why.js";
@@ -53,14 +53,15 @@ export class Panel {
       this.whyButton = h("button", { class: "button", type: "button", "aria-pressed": "false", onclick: () => this.#why() }, icon("why"), "Why");
       parts.push(this.whyButton);
     }
+    parts.push(act("copy", "Copy the path", () => this.#copy()));
+    const pair = (...both) => h("span", { class: "pair" }, both); // never on two lines
     if (this.request) {
-      parts.push(act("plus", "Add to the search", () => hooks.onAdd(item, 1)), act("minus", "Less like this", () => hooks.onAdd(item, -1)));
+      parts.push(pair(act("plus", "Add to the search", () => hooks.onAdd(item, 1)), act("minus", "Less like this", () => hooks.onAdd(item, -1))));
       if (this.abilities.feedback && this.hit.channel) {
         this.thumbs = { true: act("thumb-up", "A good result", () => this.#judge(true), { "aria-pressed": "false" }), false: act("thumb-down", "A wrong result", () => this.#judge(false), { "aria-pressed": "false" }) };
-        parts.push(this.thumbs.true, this.thumbs.false);
+        parts.push(pair(this.thumbs.true, this.thumbs.false));
       }
     }
-    parts.push(act("copy", "Copy the path", () => this.#copy()));
     if (this.abilities.reveal) parts.push(act("reveal", "Show in its folder", () => this.#reveal()));
     parts.push(h("a", { class: "button icon-only", href: api.media(item.item), target: "_blank", rel: "noopener", title: "Open the file" }, icon("open"), hidden("Open the file")));
     parts.push(h("a", { class: "button icon-only", href: api.download(item.item), title: "Save the file" }, icon("download"), hidden("Save the file")));
@@ -206,7 +207,7 @@ export class Panel {
       ["Folder", folderOf(item.path)],
       ["Format", item.label],
       ["Size", item.width ? `${item.width} × ${item.height}, ${bytes(item.bytes)}` : bytes(item.bytes)],
-      ["Length", item.duration === null ? null : clock(item.duration)],
+      ["Length", item.duration === null ? null : length(item.duration)],
       ["Taken", item.captured_at ? date(item.captured_at) : null],
       ["Changed", date(item.modified_at)],
       ["Place", place && h("span", {}, place, " ", h("button", { class: "button", type: "button", onclick: () => this.hooks.onNear(`${item.latitude.toFixed(5)},${item.longitude.toFixed(5)},5km`) }, icon("pin"), "Near here"))],

@@ -22,8 +22,8 @@ export class Results {
     return this.answer?.hits ?? [];
   }
 
-  /** Show an answer. `keep`: it is the same with more behind it. */
-  show(answer, { keep = false, onClear = null } = {}) {
+  /** Show an answer. `keep`: it is the same with more behind it; `notes`: what is said above it. */
+  show(answer, { keep = false, onClear = null, notes = [] } = {}) {
     this.answer = answer;
     const { hits, matches_well: matchesWell } = answer;
     this.isDimmed = matchesWell === false;
@@ -32,7 +32,7 @@ export class Results {
     const summary = !hits.length ? "" : this.isDimmed ? `${plural(hits.length, "nearest result")}` : standing < hits.length && standing ? `${plural(standing, "match", "matches")}, ${count(hits.length - standing)} more only near` : plural(hits.length, "result");
     byId("summary").replaceChildren(
       ...(summary ? [h("h2", {}, summary), h("span", {}, `${answer.seconds < 0.01 ? "< 0.01" : answer.seconds.toFixed(2)} s`)] : []),
-      ...(answer.advice ? [h("p", { class: "advice" }, answer.advice)] : []));
+      ...[answer.advice, ...notes].filter(Boolean).map((note) => h("p", { class: "advice" }, note)));
     const narrowed = filtered.length > 0;
     const clear = narrowed && onClear ? h("button", { class: "button", type: "button", onclick: onClear }, "Search without filters") : null;
     if (!hits.length) {

@@ -24,7 +24,7 @@ function pictureBox(width, height, ...children) {
     const most = Math.max(160, getComputedStyle(box.parentElement).maxHeight === "none" ? room.height : innerHeight * 0.62);
     box.style.setProperty("--fit-width", `${Math.min(room.width, (most * width) / height)}px`);
   };
-  const watching = new ResizeObserver(fit);
+  const watching = new ResizeObserver(() => requestAnimationFrame(fit));
   queueMicrotask(() => {
     if (box.parentElement) watching.observe(box.parentElement);
     fit();
@@ -87,15 +87,22 @@ function videoStage(root, item, hit, { at, signal }) {
     if (signal.aborted) return;
     const still = h("img", { src: api.thumbnail(item.item, 1280, at), alt: `${item.name} at ${clock(at)}` });
     video.replaceWith(still);
-    picture.append(cannotPlay(item));
+    picture.append(cannotPlay(item, video, { class: "no-play" }));
     stage.seek = (seconds) => { still.src = api.thumbnail(item.item, 1280, seconds); };
   }, { once: true });
   const stage = { picture, ...player(video, item, timeline, at, signal) };
   return stage;
 }
 
-function cannotPlay(item) {
-  return h("p", { class: "no-play" }, `This browser does not play ${item.label}. `, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere.");
+/** Why a medium does not play, and what to do. A format that the browser does not know fails before anything is known. */
+function cannotPlay(item, media, props) {
+  const why = media.readyState ? "The browser has stopped to play this; is there something to play sound on?" : `This browser does not play ${item.label}.`;
+  const said = h("span", {}, `${why} `);
+  // Or the server does not give it out, because the file has changed since: then it says so.
+  fetch(api.media(item.item), { headers: { Range: "bytes=0-0" } }).then(async (answer) => {
+    if (!answer.ok) said.textContent = `${(await answer.json()).message.replace(/^./, (letter) => letter.toUpperCase())}. `;
+  }).catch(() => {});
+  return h("p", props, said, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere.");
 }
 
 function audioStage(root, item, hit, { at, signal }) {
@@ -122,7 +129,7 @@ function audioStage(root, item, hit, { at, signal }) {
   root.replaceChildren(h("div", { class: "stage-media" }, h("div", { class: "listen" }, audio, quote, button)), timeline.element);
   audio.addEventListener("error", () => {
     if (signal.aborted) return;
-    button.replaceWith(h("p", { class: "note" }, `This browser does not play ${item.label}. `, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere."));
+    button.replaceWith(cannotPlay(item, audio, { class: "note" }));
   }, { once: true });
   const stage = { ...player(audio, item, timeline, at, signal) };
   button.addEventListener("click", () => stage.toggle());

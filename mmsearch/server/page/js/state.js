@@ -31,6 +31,26 @@ export function soleItem(request) {
   return !others.length && term?.item && (term.weight ?? 1) > 0 ? term.item : null;
 }
 
+/**
+ * What a line of a query most likely asks, to be shown until the server has read it: its terms, without the options
+ * behind them. Whatever looks odd stays text, which the server will say more of.
+ */
+export function guessed(line) {
+  const parts = line.match(/"(?:[^"\\]|\\.)*"|\s[+-](?=\s)|[^"\s]+|\s+|"/g) ?? [];
+  const terms = [{ text: "", sign: 1 }];
+  for (const part of parts) {
+    if (/^--[a-z]/i.test(part)) break; // options are shown as filters, by the server's reading of them
+    if (/^\s[+-]$/.test(part)) terms.push({ text: "", sign: part[1] === "-" ? -1 : 1 });
+    else terms.at(-1).text += part;
+  }
+  return terms.map(({ text, sign }) => {
+    const [, times = "1", body] = /^(?:(\d+(?:\.\d+)?):(?=[^\s\d]))?(?:text:(?=\S))?(.*)$/su.exec(text.trim());
+    const [, kind = "text", id] = /^(item|upload):([0-9a-f]{32,40}(?:-[a-z0-9]+)?)$/.exec(body) ?? [];
+    const words = /^"(.*)"$/s.exec(body)?.[1].replace(/\\(["\\])/g, "$1") ?? body;
+    return { [kind]: id ?? words, weight: sign * Number(times) };
+  }).filter((term) => term.text !== "");
+}
+
 /** What the address bar says: {view, line, item, at}. */
 export function fromAddress() {
   const address = new URLSearchParams(location.search);

@@ -79,8 +79,14 @@ export class Terms {
     this.#draw();
     return {
       arrived: (sent, label) => {
-        Object.assign(chip, { pending: false, upload: sent.upload, name: label ?? sent.name, kind: sent.kind });
-        known.set(sent.upload, { name: chip.name, kind: chip.kind });
+        // What the library has itself is asked for as such: its address stays good when the server forgets what was sent.
+        const name = sent.item ? "item" : "upload";
+        if (this.chips.some((one) => one[name] === sent[name])) { // dropped or pasted twice
+          this.remove(chip, false);
+          return;
+        }
+        Object.assign(chip, { pending: false, [name]: sent[name], name: label ?? sent.name, kind: sent.kind });
+        known.set(sent[name], { name: chip.name, kind: chip.kind });
         this.#draw();
         this.onChange();
       },

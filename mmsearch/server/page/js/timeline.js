@@ -1,6 +1,6 @@
 // A file's time from left to right: how loud it is, where the answers are, and where it plays. A slider for the keyboard.
 import { h } from "./dom.js";
-import { CHANNELS, clock, matchWords, spokenSpan } from "./format.js";
+import { CHANNELS, clock, length, matchWords, spokenSpan } from "./format.js";
 import { drawWave } from "./wave.js";
 
 const STEP = 5; // seconds that an arrow key moves
@@ -14,11 +14,11 @@ export class Timeline {
     this.canvas = h("canvas", {});
     this.marks = h("div", { class: "marks" });
     this.head = h("div", { class: "head" });
-    this.now = h("span", {}, "0:00");
+    this.now = h("span", {});
     this.track = h("div", {
       class: "track", role: "slider", tabIndex: 0, "aria-label": "Position", "aria-valuemin": 0, "aria-valuemax": Math.round(duration),
     }, this.canvas, this.marks, this.head);
-    this.element = h("div", { class: "timeline" }, this.track, h("div", { class: "times" }, this.now, h("span", {}, clock(duration))));
+    this.element = h("div", { class: "timeline" }, this.track, h("div", { class: "times" }, this.now, h("span", {}, length(duration))));
     this.#listen();
     this.#show();
   }
