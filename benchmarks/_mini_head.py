@@ -62,6 +62,18 @@ ABLATIONS = {
     "without views": Recipe(views=False),
 }
 
+CHOICES = {
+    "as shipped": Recipe(views=False),
+    "views": Recipe(),
+    "views, 24 epochs": Recipe(epochs=24),
+    "views, 24 epochs, less dropout": Recipe(epochs=24, dropout=0.3, input_dropout=0.1),
+    "views, 24 epochs, no keywords": Recipe(epochs=24, keywords=False),
+    "views, 24 epochs, no anchors": Recipe(epochs=24, anchors=0.0),
+    "views, 24 epochs, hidden 512": Recipe(epochs=24, hidden=512),
+    "views, 24 epochs, hidden 1408": Recipe(epochs=24, hidden=1408),
+}
+"""Recipes that are compared on authors held out for that."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
@@ -321,6 +333,7 @@ class Table:
             ranks = ranks_of_own(queries, vectors)
             row = {f"recall@{depth}": float((ranks <= depth).mean()) for depth in (1, 5, 10)}
             row |= {"median_rank": float(np.median(ranks)), "mrr": float((1 / ranks).mean()), "n": len(ranks)}
+            row["ranks"] = ranks.tolist()
             sure = confident > 0.5
             if sure.any():
                 named = (vectors[sure] @ self._class_vectors.T).argmax(axis=1)
@@ -329,18 +342,6 @@ class Table:
                 row["sure"] = int(sure.sum())
             found[name] = row
         return found
-
-    def header(self) -> str:
-        names = " | ".join(f"{name} ({len(self.sets[name][3])})" for name in self.sets)
-        return f"| | {names} | same label where sure |\n|---|{'---|' * (len(self.sets) + 1)}"
-
-    def line(self, name: str, row: dict[str, Any]) -> str:
-        cells = [
-            f"{r['recall@1']:.1%} / {r['recall@10']:.1%} / {r['median_rank']:.0f} / {r['mrr']:.3f}"
-            for r in row.values()
-        ]
-        same = row.get("stamp photographs", {}).get("same_label", float("nan"))
-        return f"| {name} | {' | '.join(cells)} | {same:.0%} |"
 
 
 def _photographs() -> Floats | None:
@@ -368,3 +369,12 @@ def write_head(head: Head, path: Path) -> None:
     }
     tensors["share"] = np.array([head.share, head.gate], np.float16)
     save_file(tensors, path)
+
+
+def read_head(path: Path) -> Head:
+    """A head that `write_head` wrote."""
+    from safetensors.numpy import load_file
+
+    tensors = {name: array.astype(np.float32) for name, array in load_file(path).items()}
+    share, gate = tensors.pop("share").tolist()
+    return Head(**tensors, share=share, gate=gate)
