@@ -8,12 +8,14 @@ What is learned, and from what, is in mmsearch/encoders/mini_head.md. The parts:
     _mini_head.py       training, and what is measured
     _mini_head_table.py the tables: the spread over seeds, and what a part is worth
 
-    python benchmarks/train_mini_head.py [--work FOLDER] [--views 3] [--seconds N] [--seeds N] [--choose | --ablate]
-    python benchmarks/train_mini_head.py --views 1 --write
+    python benchmarks/train_mini_head.py --write                         # the file, from nothing
+    python benchmarks/train_mini_head.py --views 2 --seeds 3 --choose    # recipes, on authors held out for that
+    python benchmarks/train_mini_head.py --views 2 --seeds 3 --ablate    # without each part in turn, on everything
 
---seconds bounds the time for features: run it again to go on. --seeds trains everything that often. --choose measures
-recipes on authors that are held out for that, and on nothing else; --ablate trains without each part in turn, and
-measures on everything. --write puts the head of the first seed and its digest into mmsearch/encoders/.
+The recipe that ships learns from the plain view alone; --views makes more for the recipes that learn from them, and
+without it these are passed over. --seconds bounds the time for features: run it again to go on. --seeds trains
+everything that often. What was measured of a recipe is kept in --work. --write puts the head of the first seed and its
+digest into mmsearch/encoders/.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("/tmp/mmsearch-head"), help="what is kept between runs")
     parser.add_argument("--stamps", type=Path, default=STAMPS, help="Tux Paint's stamps")
-    parser.add_argument("--views", type=int, default=3, help="views of each drawing, the plain one included")
+    parser.add_argument("--views", type=int, default=1, help="views of each drawing, the plain one included")
     parser.add_argument("--seconds", type=float, help="for features; what is left is left for another run")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--choose", action="store_true")
@@ -74,22 +76,27 @@ def main() -> None:
     if not asked.choose:
         rows["the file that ships"] = [table.measure(read_head(HEAD_PATH))]
     recipes = CHOICES if asked.choose else {BASE: Recipe()} | (ABLATIONS if asked.ablate else {})
+    recipes = {name: recipe for name, recipe in recipes.items() if asked.views > 1 or not recipe.views}
     print(header(rows["version 1 (labels alone)"]))
     for name, measured in rows.items():
         print(line(name, measured), flush=True)
-    for name, recipe in recipes.items():
-        rows[name] = []
-        for seed in range(asked.seeds):
+    rows |= {name: [] for name in recipes}
+    for seed in range(asked.seeds):  # each seed for all before the next, so that a run that is cut short says something
+        for name, recipe in recipes.items():
             own = replace(recipe, seed=seed, hold_out=("test", "development") if asked.choose else recipe.hold_out)
-            place = asked.work / f"{hashlib.sha256(f'{own} {asked.views}'.encode()).hexdigest()[:16]}.json"
+            views_learned = views if own.views else views[:1]
+            described = f"{own} {len(views_learned)} {list(table.sets)}"
+            place = asked.work / f"{hashlib.sha256(described.encode()).hexdigest()[:16]}.json"
             ships = asked.write and name == BASE and seed == 0
             if not place.exists() or ships:
-                head = train(drawings, np.stack(views), captions, own, asked.work)
+                head = train(drawings, np.stack(views_learned), captions, own, asked.work)
                 place.write_text(json.dumps(table.measure(head)))
                 if ships:
                     _ship(head)
             rows[name].append(json.loads(place.read_text()))
-        print(line(name, rows[name]), f"<!-- {time.monotonic() - started:.0f} s -->", flush=True)
+            print(f"seed {seed}, {name}: after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    for name in recipes:
+        print(line(name, rows[name]))
     print("\n" + differences(rows, next(iter(recipes))))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"mini_head{'_choices' * asked.choose}.json").write_text(json.dumps(rows) + "\n")
