@@ -6,8 +6,8 @@ number of pairs, a draw of so many is divided as `mmsearch train` divides them, 
 the pairs held out, before and after, and whether the adapter would be applied. Drawings are openclipart's as long as
 there are enough, then all that _captioned.py finds, emoji too, and after their titles the line of their keywords.
 
-For one number (--others), other losses and ranks, and titles shuffled, from which nothing can be learned. Last, 10,000
-pairs drawn at random from two turned copies of one cloud. Seconds are of learning alone.
+For one number (--others), other losses and ranks, and titles shuffled, from which nothing can be learned. Seconds are
+of learning alone.
 
     python benchmarks/adapt.py [--work FOLDER] [--pairs 50 100 300 1000 3000 10000] [--others 3000]
 """
@@ -116,13 +116,6 @@ def main() -> None:
             shuffled = replace(drawn.pairs, queries=drawn.pairs.queries[mixed], query_ids=drawn.pairs.query_ids[mixed])
             keys = [(drawn.keys[one][0], drawn.keys[at][1]) for at, one in enumerate(mixed)]
             rows.append(row_of(Drawn(f"{drawn.name}, titles shuffled", shuffled, keys), FitOptions(), bank))
-    rng = np.random.default_rng(0)
-    cloud = rng.normal(size=(10_000, 384))
-    turned = cloud @ np.linalg.qr(rng.normal(size=(384, 384)))[0] * 0.3 + cloud + rng.normal(size=cloud.shape)
-    both = [(part / np.linalg.norm(part, axis=1, keepdims=True)).astype(np.float32) for part in (cloud, turned)]
-    ids = np.arange(10_000)
-    pairs = PairVectors(both[0], both[1], ids, ids, np.zeros(10_000, np.bool_))
-    rows.append(row_of(Drawn("10,000 made up", pairs, [(str(n), f"item {n}") for n in ids]), FitOptions(), bank))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "adapt.json").write_text(json.dumps(rows, indent=1) + "\n")
 
