@@ -59,6 +59,8 @@ ABLATIONS = {
     "blended after training": Recipe(blended=False),
     "with views": Recipe(views=True),
     "with views, less dropout": Recipe(views=True, dropout=0.3, input_dropout=0.1),
+}
+ALONE = {
     "openclipart alone": Recipe(sources=("openclipart",)),
     "emoji alone": Recipe(sources=EMOJI),
     "the head alone, without labels": Recipe(share=1000.0, blended=False),

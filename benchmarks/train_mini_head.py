@@ -11,6 +11,7 @@ What is learned, and from what, is in mmsearch/encoders/mini_head.md. The parts:
     python benchmarks/train_mini_head.py --write                         # the file, from nothing
     python benchmarks/train_mini_head.py --views 2 --seeds 3 --choose    # recipes, on authors held out for that
     python benchmarks/train_mini_head.py --views 2 --seeds 3 --ablate    # without each part in turn, on everything
+    python benchmarks/train_mini_head.py --alone                         # from one source; without the labels
 
 The recipe that ships learns from the plain view alone; --views makes more for the recipes that learn from them, and
 without it these are passed over. --seconds bounds the time for features: run it again to go on. --seeds trains
@@ -33,7 +34,7 @@ import numpy as np
 import torch
 from _captioned import find_all
 from _mini_features import pooled_of
-from _mini_head import ABLATIONS, CHOICES, Head, Recipe, Table, captions_of, read_head, train, write_head
+from _mini_head import ABLATIONS, ALONE, CHOICES, Head, Recipe, Table, captions_of, read_head, train, write_head
 from _mini_head_table import differences, header, line
 from _tuxpaint import ROOT as STAMPS
 from _tuxpaint import find_stamps
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--ablate", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)  # beside other work, a second one only waits
@@ -75,7 +77,8 @@ def main() -> None:
     rows = {"version 1 (labels alone)": [table.measure(None)]}
     if not asked.choose:
         rows["the file that ships"] = [table.measure(read_head(HEAD_PATH))]
-    recipes = CHOICES if asked.choose else {BASE: Recipe()} | (ABLATIONS if asked.ablate else {})
+    recipes = CHOICES if asked.choose else {BASE: Recipe()}
+    recipes = recipes | (ABLATIONS if asked.ablate else {}) | (ALONE if asked.alone else {})
     recipes = {name: recipe for name, recipe in recipes.items() if asked.views > 1 or not recipe.views}
     print(header(rows["version 1 (labels alone)"]))
     for name, measured in rows.items():
