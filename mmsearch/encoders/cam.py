@@ -3,16 +3,17 @@
 Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2) weighs a last feature map A by the gradient of a score s in
 it. Where the score depends on the map through its mean p alone, that is, but for a scale, the derivative of s at p
 along A(place). For a picture that a softmax is sure of, it is nearly 0 everywhere, and what is left of it points
-anywhere: by deletion and insertion (benchmarks/explain.py) it does no better than a random map. So the derivative is
-taken on the whole way from no features to those of the picture, and its mean is the map: integrated gradients
-(Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017), for feature maps Sattarzadeh et al.,
-"Integrated Grad-CAM", ICASSP 2021:
+anywhere: by deletion and insertion it is far behind (benchmarks/explain.py; figures in docs/explain.md). So the
+derivative is taken on the whole way from no features to those of the picture, and its mean is the map: integrated
+gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017), for feature maps
+Sattarzadeh et al., "Integrated Grad-CAM", ICASSP 2021:
 
     map(place) = integral over u in [0, 1/2] of d/dt s(u p + t A(place) / Z) at t = 0,
 
-for Z places. Only the first half of the way counts: on the second, the softmax is sure already, and with it maps were
-less faithful. The derivative is taken by central differences, so that whatever makes a
-vector of p (a classifier and its labels, a trained head, both) needs no backward pass, and may be NumPy.
+for Z places. Only the first half of the way counts: on the second, the softmax is sure already. With it, maps of labels
+alone were less faithful, and those of labels and head are as faithful. The derivative is taken by central differences,
+so that whatever makes a vector of p (a classifier and its labels, a trained head, both) needs no backward pass, and may
+be NumPy.
 """
 
 from __future__ import annotations
