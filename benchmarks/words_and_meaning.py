@@ -29,7 +29,8 @@ from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.store import Store
 from indexer.testing import FakeEncoder
 from indexer.types import MediaInfo
-from indexer.words import find_words, parse_words
+from indexer.word_query import parse_words
+from indexer.words import find_words
 from mmsearch.calibration import OFFSET, fit, hubness
 from mmsearch.fusion import reciprocal_rank
 from mmsearch.literal import MOST, WEIGHT, telling

@@ -7,7 +7,6 @@ says what a word is. Rows are ranked by BM25 (Robertson and Zaragoza 2009, as FT
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -37,6 +36,7 @@ from indexer.filters import Filter, shown_contents
 from indexer.highlight import Span, find_terms, merged
 from indexer.schema import Content, Encoding, File, Segment
 from indexer.store import Store
+from indexer.word_query import Term, WordQuery, parse_words
 
 Where = Literal["text", "title", "name"]
 """Where a word stands: in a segment's text, in the title that a file gives itself, or in its name and folders."""
@@ -44,38 +44,9 @@ Where = Literal["text", "title", "name"]
 TABLES = ("segment_words", "title_words", "file_words", "file_parts")
 """The full-text tables of a library."""
 
-_MOST_TERMS = 64
 _COMMON_SHARE, _COMMON_AT_LEAST = 20, 50  # a word in more rows than both a twentieth of all and 50 is common
 _RANKED_SHARE, _RANKED_AT_LEAST = 20, 5_000  # rows that rare words may have before commoner ones are left for later
 _COMMON_ROWS = 10_000  # rows that are ranked for a query of common words only
-
-_PIECE = re.compile('"([^"]*)"|“([^“”]*)”|„([^„“”]*)[“”]|«([^«»]*)»|「([^「」]*)」|([^\\s"“”„«»「」]+)')
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A word of a query, or several in a row. `quoted`: these words were put in quotation marks."""
-
-    text: str
-    quoted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WordQuery:
-    """What a person wrote, as terms, each once. Any text is one; one without a letter or digit has no terms."""
-
-    text: str
-    terms: tuple[Term, ...]
-
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """What was put in quotation marks, without them."""
-        return tuple(term.text for term in self.terms if term.quoted)
-
-    @property
-    def name(self) -> str:
-        """The whole query as the name of a file: without quotation marks at its ends."""
-        return self.text.strip().strip('"“”„«»「」').strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,29 +146,6 @@ class _Source:
             rows = self._rows(found.limit(bindparam("depth", type_=Integer)).subquery("found"))
             self._query = rows.order_by("rank").limit(bindparam("limit", type_=Integer))
         return self._query
-
-
-def parse_words(query: str) -> WordQuery:
-    """Read a query: what is in quotation marks is a phrase, the rest are words. No text is wrong.
-
-    A quotation mark without its other half means nothing. Words of a script without spaces are cut where
-    `tokens.split_unspaced` cuts. Terms after the 64th are left out.
-    """
-    terms: dict[str, Term] = {}
-    for piece in _PIECE.finditer(query):
-        plain = piece[6]
-        for words in [plain] if plain is None else tokens.split_unspaced(plain):
-            term = Term(words if words is not None else _quoted(piece), plain is None)
-            expression = (tokens.phrase(term.text) or "").lower()
-            if expression and (expression not in terms or term.quoted):
-                terms[expression] = term
-        if len(terms) >= _MOST_TERMS:
-            break
-    return WordQuery(query, tuple(terms.values())[:_MOST_TERMS])
-
-
-def _quoted(piece: re.Match[str]) -> str:
-    return next(group for group in piece.groups() if group is not None)
 
 
 def find_words(

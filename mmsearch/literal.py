@@ -19,7 +19,8 @@ from importlib import resources
 
 from indexer.filters import Filter
 from indexer.store import Store
-from indexer.words import WordHit, find_words, parse_words
+from indexer.word_query import parse_words
+from indexer.words import WordHit, find_words
 from mmsearch.cancel import Check, go_on
 from mmsearch.query import Query
 from mmsearch.rank import Words

@@ -13,7 +13,8 @@ from indexer.errors import MmsearchError
 from indexer.report import IndexOptions, IndexReport, Progress
 from mmsearch.engine import Engine
 from mmsearch.server.errors import ApiError, api_error, body_of, shown
-from mmsearch.server.models import ApiErrorBody, JobModel, JobState, ProgressModel, ReportModel
+from mmsearch.server.library_models import JobModel, JobState, ProgressModel, ReportModel
+from mmsearch.server.models import ApiErrorBody
 
 _log = logging.getLogger("mmsearch.server")
 

@@ -21,7 +21,7 @@ from mmsearch import __version__
 from mmsearch.encoders.names import short_name
 from mmsearch.server import asking
 from mmsearch.server.errors import ApiError, busy, shown
-from mmsearch.server.models import (
+from mmsearch.server.library_models import (
     AbilitiesModel,
     BoundsModel,
     DoneModel,

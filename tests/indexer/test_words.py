@@ -22,7 +22,8 @@ from indexer.store import Store
 from indexer.testing import FakeEncoder
 from indexer.types import MediaInfo
 from indexer.verify import verify
-from indexer.words import TABLES, Term, find_words, mend_words, parse_words
+from indexer.word_query import Term, parse_words
+from indexer.words import TABLES, find_words, mend_words
 
 VECTOR = np.eye(16, dtype=np.float32)[0]
 SUFFIXES = {"audio": "mp3", "text": "txt", "video": "mp4", "image": "jpg"}
