@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +21,22 @@ COLOURS = ((220, 30, 30), (30, 200, 30), (30, 30, 220), (220, 220, 30), (30, 200
 def tone(seconds: float, rate: int = 16000, hertz: float = 440.0) -> np.ndarray:
     """(samples,) float32: a sine of amplitude 0.5."""
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Leave the process as the system schedules it: SVT-AV1's encoder makes it a real-time one if it belongs to root.
+
+    All tests after it, and the browsers and servers that they start, would then keep everything else from running.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, settings = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, settings)
 
 
 class Make:
@@ -91,9 +109,12 @@ class Make:
     ) -> Path:
         """A video whose second number k is of COLOURS[k % 7], unless `picture` draws its frames."""
         path = self.folder / name
-        with av.open(
-            str(path), "w", format=format, options={"movflags": "use_metadata_tags"} if tags else {}
-        ) as container:
+        with (
+            same_scheduling(),
+            av.open(
+                str(path), "w", format=format, options={"movflags": "use_metadata_tags"} if tags else {}
+            ) as container,
+        ):
             container.metadata.update(tags or {})
             stream = container.add_stream(codec, rate=fps)
             stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
