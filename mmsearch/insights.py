@@ -83,6 +83,34 @@ class Insights:
         found = explain_content(self._library, ready, self._content_of(path), self.encoder, turn, method=method)
         return replace(found, path=os.path.abspath(path))  # of several copies, the one that was meant
 
+    def moments(
+        self, query: str | Query, file: str | os.PathLike[str] | Hit, *, cancel: threading.Event | None = None
+    ) -> tuple[Hit, ...]:
+        """Where in one file the answers to a query are, best first, each as a hit: the best six at most.
+
+        Their confidence is that which they have among all files that the query is put to.
+
+        Args:
+            query: words, or a `Query`; filters count as far as they change what chance scores.
+            file: a file of the library, or a hit.
+            cancel: set it from anywhere to end this before the next stage.
+
+        Raises:
+            UsageError: the file is not in the library as it is on disk now.
+            EmptyLibraryError: nothing has been indexed yet.
+            CancelledError: `cancel` was set before the moments were there.
+        """
+        from mmsearch.literal import find_literally
+        from mmsearch.search import search_in
+
+        asked = Query.of_text(query) if isinstance(query, str) else query
+        path = os.fspath(file if isinstance(file, str | os.PathLike) else file.path)
+        check = check_of(cancel)
+        ready = self._prepared(replace(asked, moments=True, confident=False), check=check)
+        content = self._content_of(path)
+        words = find_literally(self._library.store, ready.generation_id, ready.query, ready.wanted, check)
+        return search_in(self._library, ready.generation_id, ready.plan, content, words=words, check=check)
+
     def tags(
         self,
         file: str | os.PathLike[str],

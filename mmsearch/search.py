@@ -23,7 +23,7 @@ from mmsearch.cancel import Check, go_on
 from mmsearch.fusion import Scores
 from mmsearch.literal import FoundWords
 from mmsearch.plan import Plan, Route, Scored, distances
-from mmsearch.rank import CONFIDENT, Answer, Candidate, Words, hits_of
+from mmsearch.rank import CONFIDENT, Answer, Candidate, Hit, Words, hits_of
 
 LITERAL = 0.99
 """The least confidence of what holds a quoted phrase, or is named as was typed."""
@@ -88,6 +88,28 @@ def search(
     well = any(hit.matches_well for hit in hits)
     # Of words that the model cannot read, it is not known whether something here means the same.
     return Answer(tuple(hits), well if plan.calibrated and (well or plan.routes) else None)
+
+
+def search_in(
+    library: Library, generation_id: int, plan: Plan, content: int, *, words: FoundWords, check: Check = go_on
+) -> tuple[Hit, ...]:
+    """The moments at which one file answers, best first; each is worth what it is worth among all that is asked.
+
+    Args:
+        library: where the file is.
+        generation_id: among the vectors of which model.
+        plan: how the query reaches each channel; it asks for moments.
+        content: the file's, whether or not filters let it through.
+        words: what was found by words.
+        check: called before each stage; what it raises ends the search.
+    """
+    check()
+    parts = [
+        plan.score(some) for some in segments_of(library.store, generation_id, [content]) if some.channel in plan.routes
+    ]
+    check()
+    candidates = _candidates(plan, parts, words) or _by_words(library, plan, [content], words)
+    return tuple(hits_of(candidates, files_of(library.store, [content], Filter()), plan, fold=False))
 
 
 def _promising(

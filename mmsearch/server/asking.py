@@ -214,8 +214,7 @@ def query_to_keep(engine: Engine, uploads: Uploads, request: QueryRequest) -> di
 def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest) -> list[MomentModel]:
     """Where in one file the answers to a query are, best first."""
     _, path = _place_of(engine, key)
-    query = replace(query_of(engine, uploads, request), within=(str(path),), moments=True, confident=False, kinds=())
-    found = engine.query(query, fold=False, cancel=leaving())
+    found = engine.moments(replace(query_of(engine, uploads, request), kinds=()), path, cancel=leaving())
     return [MomentModel(**_moment(hit_as_json(hit))) for hit in found if hit.channel is not None]
 
 

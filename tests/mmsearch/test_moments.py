@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from indexer.errors import UsageError
 from indexer.records import NewSegment
 from indexer.testing import FakeEncoder
 from mmsearch import Engine, Query
@@ -138,3 +139,21 @@ def test_confident_gives_only_what_stands_out(engine, make, tmp_path):
     assert len(absent) > 0
     none = engine.query(Query.of_text("a dog at night", k=3, confident=True))
     assert (len(none), none.matches_well) == (0, False)
+
+
+def test_the_moments_of_one_file_are_worth_what_they_are_among_all(engine, make, tmp_path):
+    for n, colour in enumerate([RED, GREEN, BLUE, GREY] * 3):
+        make.image(tmp_path / "media" / f"{n}.png", tuple(max(0, c - n) for c in colour))
+    film = make.video(tmp_path / "media" / "film.mp4", [GREY, RED, GREY, GREY, RED, GREEN], ["red", "dog"])
+    engine.index(tmp_path / "media")
+    listed = [hit for hit in engine.query(Query.of_text("red", k=60, moments=True)) if hit.path.endswith(".mp4")]
+    assert len(listed) > 2
+    found = engine.moments("red", film)
+    assert found == tuple(listed)
+    assert engine.moments("red", listed[0]) == found
+    assert engine.moments(Query.of_text("red", k=1, confident=True), film) == found[:1]
+    by_kind = engine.moments(Query.of_text("red", kinds=("video",)), film)
+    assert by_kind[-1].confidence != found[-1].confidence  # chance has fewer vectors to find the best among
+    assert by_kind == tuple(engine.query(Query.of_text("red", k=60, moments=True, kinds=("video",))))
+    with pytest.raises(UsageError, match="there is no file at"):
+        engine.moments("red", tmp_path / "none.mp4")
