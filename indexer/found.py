@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -162,7 +162,7 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
     reachable: dict[str, bool] = {}
     with store.reading() as connection:
         for some in slices(content_ids):
-            rows = connection.execute(_files_query(wanted), {"values": some})
+            rows = connection.execute(_files_query(wanted, wanted.clocks()), {"values": some})
             for id, kind, width, height, title, root, directory, name in rows:
                 there = here if reachable.setdefault(root, os.path.isdir(root)) else away
                 there.setdefault(id, []).append(full_path(root, directory, name))
@@ -171,7 +171,7 @@ def files_of(store: Store, content_ids: Sequence[int], wanted: Filter) -> dict[i
 
 
 @lru_cache(maxsize=64)  # queries come in series with the same filter
-def _files_query(wanted: Filter) -> Executable:
+def _files_query(wanted: Filter, _clocks: Hashable) -> Executable:
     # Inside a function, the filter is no reason to begin with an index of places or times.
     shown_now: ColumnElement[bool] = func.coalesce(shown(wanted), false())
     return (

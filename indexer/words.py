@@ -7,7 +7,7 @@ says what a word is. Rows are ranked by BM25 (Robertson and Zaragoza 2009, as FT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -171,7 +171,7 @@ def find_words(
     if not asked.terms or limit < 1:
         return hits
     with store.reading() as connection:
-        for source in _sources(generation_id, wanted):
+        for source in _sources(generation_id, wanted, wanted.clocks()):
             known = [hit.content_id for hit in hits if hit.where == "name"] if source.partial else ()
             hits += _search(connection, source, asked, limit, known)
     hits.sort(key=lambda hit: (not hit.exact, hit.partial, not hit.phrases, not hit.complete, -hit.score))
@@ -179,7 +179,7 @@ def find_words(
 
 
 @lru_cache(maxsize=64)  # queries come in series with the same filter
-def _sources(generation_id: int, wanted: Filter) -> tuple[_Source, ...]:
+def _sources(generation_id: int, wanted: Filter, _clocks: Hashable) -> tuple[_Source, ...]:
     """Every full-text table, and how it leads to what is shown. The table of parts comes after that of words."""
     encoded = exists().where(Encoding.content_id == File.content_id, Encoding.generation_id == generation_id)
     titled = aliased(Content)

@@ -100,6 +100,25 @@ def test_a_folder_is_added_where_that_is_allowed(visit, serve, tmp_path, make):
         page.goto("about:blank")
 
 
+def test_what_is_being_entered_outlives_news_of_the_library(visit, serve, tmp_path, make):
+    make.image(tmp_path / "media" / "red.png", (255, 0, 0))
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        page = visit(serve(engine, allow_index=True)).open("/?view=library")
+        folder = page.get_by_label("A new folder")
+        folder.fill("/home/me")
+        page.get_by_label("Forget files that are gone").check()
+        folder.focus()
+        page.keyboard.press("Home")
+        page.keyboard.type("/mnt")
+        with page.expect_response("**/api/v1/status*"):
+            page.evaluate("history.pushState(null, '', '/'), dispatchEvent(new PopStateEvent('popstate'))")
+            page.evaluate("history.pushState(null, '', '/?view=library'), dispatchEvent(new PopStateEvent('popstate'))")
+        page.wait_for_timeout(200)
+        assert folder.input_value() == "/mnt/home/me"
+        assert page.get_by_label("Forget files that are gone").is_checked()
+        page.goto("about:blank")
+
+
 def test_the_page_behind_a_token(visit, serve, engine):
     site = serve(engine, token="a-token-of-some-length")
     visitor = visit(site)

@@ -15,6 +15,7 @@ export class LibraryView {
     this.troublesShown = 100;
     this.shown = false;
     this.stop = null;
+    this.entered = { path: "", retry: false, prune: false };
   }
 
   set isShown(isShown) {
@@ -68,7 +69,7 @@ export class LibraryView {
 
   #draw() {
     const { status } = this;
-    const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    const refocus = focusIn(this.root);
     const files = Object.values(status.kinds).reduce((sum, number) => sum + number, 0);
     this.jobBox = h("section", { class: "panel", "aria-label": "Indexing" });
     this.root.replaceChildren(
@@ -81,7 +82,7 @@ export class LibraryView {
       h("p", { class: "model-line" }, h("span", {}, `Model: ${status.model ?? "none yet"}`), h("span", {}, `${count(Object.values(status.segments).reduce((sum, n) => sum + n, 0))} vectors of ${plural(files, "file")}`), h("span", {}, `mmsearch ${status.version}`))),
       this.jobBox, this.#roots(), this.#troubles());
     this.#drawJob();
-    if (focused) this.root.querySelector(`[data-name="${focused}"]`)?.focus();
+    refocus();
   }
 
   #drawJob() {
@@ -91,7 +92,7 @@ export class LibraryView {
       this.#drawProgress();
       return;
     }
-    const focused = jobBox.contains(document.activeElement);
+    const refocus = focusIn(jobBox);
     jobBox.dataset.job = job.job;
     jobBox.dataset.state = job.state;
     const title = h("h3", { class: "grow" }, isOn ? (job.state === "running" ? "Indexing" : "Ending…") : jobTitle(job));
@@ -103,11 +104,12 @@ export class LibraryView {
       }, icon("stop"), "Cancel")), this.bar, this.line);
       this.#drawProgress();
     } else {
-      const retry = h("input", { type: "checkbox", dataset: { name: "retry" } });
-      const prune = h("input", { type: "checkbox", dataset: { name: "prune" } });
-      const start = (wanted) => this.#start({ ...wanted, retry_failed: retry.checked, prune: prune.checked });
+      const { entered } = this; // outlives the fields: they are made anew whenever the status changes
+      const check = (name) => h("input", { type: "checkbox", dataset: { name }, checked: entered[name], onchange: (event) => { entered[name] = event.target.checked; } });
+      const [retry, prune] = [check("retry"), check("prune")];
+      const start = (wanted) => this.#start({ ...wanted, retry_failed: entered.retry, prune: entered.prune });
       this.start = start;
-      const paths = h("input", { class: "plain-input grow", type: "text", placeholder: "/home/me/Pictures", "aria-label": "A new folder", dataset: { name: "path" } });
+      const paths = h("input", { class: "plain-input grow", type: "text", placeholder: "/home/me/Pictures", "aria-label": "A new folder", dataset: { name: "path" }, value: entered.path, oninput: () => { entered.path = paths.value; } });
       jobBox.replaceChildren(...[
         h("div", { class: "panel-row" }, title, status.roots.length ? h("button", { class: "button is-main", type: "button", dataset: { name: "start" }, onclick: () => start({}) }, icon("refresh"), "Update all") : null),
         reportOf(job),
@@ -119,7 +121,7 @@ export class LibraryView {
         !status.abilities.index_paths && !status.roots.length ? h("p", { class: "note" }, "Nothing was indexed yet. Name a folder on the command line: mmsearch index FOLDER. Or start the server with --allow-index, to do it here.") : null,
       ].filter(Boolean));
     }
-    if (focused) jobBox.querySelector("button")?.focus();
+    refocus();
   }
 
   #drawProgress() {
@@ -141,6 +143,7 @@ export class LibraryView {
     try {
       const begun = await api.startIndex(wanted);
       if (begun.job !== this.job.job) this.#take(begun); // its events may have been faster, and tell more
+      if (wanted.paths) this.entered.path = "";
       announce("Indexing has begun");
       this.#listen();
     } catch (failed) {
@@ -168,6 +171,18 @@ export class LibraryView {
         this.refresh();
       } }, `Show ${count(Math.min(more, 9900))} more`) : null);
   }
+}
+
+/** Where the focus is inside an element that is about to be made anew; gives what puts it back, caret and all. */
+function focusIn(box) {
+  const focused = document.activeElement;
+  if (!box.contains(focused)) return () => {};
+  const caret = focused.selectionStart ?? null;
+  return () => {
+    const again = box.querySelector(`[data-name="${focused.dataset.name}"]`) ?? box.querySelector("button");
+    again?.focus();
+    if (caret !== null && again?.type === "text") again.setSelectionRange(caret, caret);
+  };
 }
 
 function jobTitle(job) {
