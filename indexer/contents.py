@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 
 import numpy as np
 from sqlalchemy import text
@@ -38,11 +39,10 @@ class _Contents:
                 most = connection.execute(text("SELECT max(id) FROM segment")).scalar() or 0
                 if most > _ASKED_SHARE * self.asked:
                     return None
-                rows = connection.execute(_ALL_CONTENTS).all()
+                # np.array() would look into each of SQLAlchemy's rows, which takes sixteen times as long.
+                numbers = np.fromiter(chain.from_iterable(connection.execute(_ALL_CONTENTS)), np.int64)
             by_id = np.zeros(most + 1, np.int64)
-            if rows:
-                ids, contents = np.array(rows, np.int64).T
-                by_id[ids] = contents
+            by_id[numbers[::2]] = numbers[1::2]
             self.by_id = by_id
         return self.by_id
 
