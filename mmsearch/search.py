@@ -108,7 +108,7 @@ def search_in(
         plan.score(some) for some in segments_of(library.store, generation_id, [content]) if some.channel in plan.routes
     ]
     check()
-    candidates = _candidates(plan, parts, words) or _by_words(library, plan, [content], words)
+    candidates = _candidates(plan, parts, words) if parts else _by_words(library, plan, [content], words)
     return tuple(hits_of(candidates, files_of(library.store, [content], Filter()), plan, fold=False))
 
 

@@ -157,3 +157,14 @@ def test_the_moments_of_one_file_are_worth_what_they_are_among_all(engine, make,
     assert by_kind == tuple(engine.query(Query.of_text("red", k=60, moments=True, kinds=("video",))))
     with pytest.raises(UsageError, match="there is no file at"):
         engine.moments("red", tmp_path / "none.mp4")
+
+
+def test_a_file_that_is_left_out_for_a_negative_term_has_no_moments(engine, make, tmp_path):
+    for n, colour in enumerate([RED, GREEN, BLUE, GREY] * 3):
+        make.image(tmp_path / "media" / f"{n}.png", tuple(max(0, c - n) for c in colour))
+    film = make.video(tmp_path / "media" / "film.mp4", [GREY, RED, GREEN], ["red", "dog"])
+    engine.index(tmp_path / "media")
+    asked = Query.of_text("dog", k=50, not_below=0.9) - Query.of_text("red")
+    assert str(film) not in [hit.path for hit in engine.query(asked)]
+    assert engine.moments(asked, film) == ()
+    assert engine.moments(Query.of_text("dog") - Query.of_text("red"), film)
