@@ -78,6 +78,12 @@ class Job:
         slot.vector, slot.norm = vector, norm
         self.awaited -= 1
 
+    def inherit(self, leader: Job) -> None:
+        """Take over what became of the job with the same bytes: what is wrong with the bytes is wrong with both."""
+        self.failure, self.unsupported, self.transient = leader.failure, leader.unsupported, leader.transient
+        if leader.transient:
+            self.failure = f"a file with the same content, {leader.file.path}, could not be read; index again"
+
     def outcome(self, frame_similarity: float) -> Outcome:
         """What the store is to record of this file."""
         found = self.file

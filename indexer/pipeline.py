@@ -352,22 +352,11 @@ class _Run:
             for job, outcome in batch:
                 self._count(job, outcome)
                 for follower in self._decoders.release(job):
-                    self._inherit(follower, job)
+                    follower.inherit(job)
                     if job.failure is None and job.key is not None:
                         follower.content_id = self._store.encoded_content(self._generation_id, *job.key)
                     self._outcomes.append((follower, follower.outcome(self._options.frame_similarity)))
                     self._settled += 1
-
-    @staticmethod
-    def _inherit(follower: Job, leader: Job) -> None:
-        """Give a job what became of the one with the same bytes: what is wrong with the bytes is wrong with both."""
-        follower.failure, follower.unsupported, follower.transient = (
-            leader.failure,
-            leader.unsupported,
-            leader.transient,
-        )
-        if leader.transient:
-            follower.failure = f"a file with the same content, {leader.file.path}, could not be read; index again"
 
     def _count(self, job: Job, outcome: Outcome) -> None:
         report = self._report

@@ -21,7 +21,9 @@ from indexer.errors import ModelError
 from indexer.types import AudioSample, TowerSpec, Vectors
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
-from mmsearch.encoders.transformers_half import LOADING, Half, HalfClass, TransformersTextTower, token_limit
+from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower
+from mmsearch.encoders.transformers_loading import LOADING
+from mmsearch.encoders.transformers_tokenizer import token_limit
 
 SPACE = "clap"
 AUDIO = HalfClass("ClapAudioModelWithProjection", "audio_config", "audio_embeds")

@@ -26,7 +26,8 @@ from mmsearch.encoders.gemma_network import GemmaNetwork
 from mmsearch.encoders.precision import PRECISION_VARIABLE, Precision, choose_precision
 from mmsearch.encoders.tower import Towers
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
-from mmsearch.encoders.transformers_half import SharedTokenizer, TransformersTextTower, token_limit
+from mmsearch.encoders.transformers_half import TransformersTextTower
+from mmsearch.encoders.transformers_tokenizer import SharedTokenizer, token_limit
 
 SPACE = "gemma"
 REPOSITORY = "google/embeddinggemma-2"

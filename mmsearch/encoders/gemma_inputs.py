@@ -18,7 +18,7 @@ from PIL import Image
 from indexer.errors import ModelError
 from indexer.types import AudioSample
 from mmsearch.encoders.transformers_folder import Checkpoint
-from mmsearch.encoders.transformers_half import LOADING
+from mmsearch.encoders.transformers_loading import LOADING
 
 Features = NDArray[np.float32]
 

@@ -27,12 +27,8 @@ from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.tower import Towers
 from mmsearch.encoders.transformers_clip import ImageProcessor
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
-from mmsearch.encoders.transformers_half import (
-    Network,
-    SharedTokenizer,
-    TransformersTextTower,
-    token_limit,
-)
+from mmsearch.encoders.transformers_half import Network, TransformersTextTower
+from mmsearch.encoders.transformers_tokenizer import SharedTokenizer, token_limit
 
 SPACE = "pe-av"
 

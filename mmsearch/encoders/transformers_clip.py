@@ -18,7 +18,8 @@ from indexer.errors import ModelError
 from indexer.types import ImageSample, TowerSpec, Vectors
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.transformers_folder import Checkpoint, open_checkpoint
-from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower, token_limit
+from mmsearch.encoders.transformers_half import Half, HalfClass, TransformersTextTower
+from mmsearch.encoders.transformers_tokenizer import token_limit
 
 if TYPE_CHECKING:  # a text query looks at no picture
     from PIL import Image

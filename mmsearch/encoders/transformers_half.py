@@ -6,9 +6,7 @@ The halves load one without the other: a text query then does not read the weigh
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,25 +20,14 @@ from mmsearch.encoders import devices
 from mmsearch.encoders.kept_text import KeptTower, OwnTokens, TokenizerTable, fast_table, keep
 from mmsearch.encoders.precision import Precision
 from mmsearch.encoders.transformers_folder import Checkpoint
+from mmsearch.encoders.transformers_loading import LOADING, quiet
+from mmsearch.encoders.transformers_tokenizer import SharedTokenizer
 
 # Texts in one forward pass of one thread.
 TEXTS_PER_CHUNK = 8
 
 # Buffers that transformers makes anew, and that older checkpoints may lack.
 _MADE_ANEW = ("position_ids", "token_type_ids", "num_batches_tracked", "relative_position_index")
-
-# A tokenizer's words lie in one of these.
-_VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-)
-
-LOADING = threading.Lock()
-"""Held to import transformers and to load from it: it imports its parts late, and changes settings of the process."""
 
 TokenIds = NDArray[np.int64]
 
@@ -168,7 +155,7 @@ def load_part(
     """
     files = checkpoint.weight_files()
     try:
-        with LOADING, _quiet():
+        with LOADING, quiet():
             import torch
 
             kind, config = make()
@@ -337,84 +324,3 @@ def _text_inputs(ids: Any) -> dict[str, Any]:
     transformers would else warn where a text holds the padding token itself.
     """
     return {"input_ids": ids, "attention_mask": ids * 0 + 1}
-
-
-class SharedTokenizer:
-    """The checkpoint's own tokenizer, as transformers makes it. It loads on first use; any thread may use it.
-
-    With `apart`, the rest of the model's configuration is not read for it: for PE-AV's, transformers imports timm.
-    """
-
-    def __init__(self, checkpoint: Checkpoint, *, apart: bool = False) -> None:
-        self._folder = checkpoint.folder
-        self._model_type = checkpoint.config["model_type"] if apart else None
-        # Fast tokenizers keep padding and truncation as state, and refuse to be used by two threads at once.
-        self._turn = threading.Lock()
-
-    def ids(self, text: str, **options: Any) -> list[int]:
-        """The token ids of a text, with transformers' options for a tokenizer.
-
-        Raises:
-            WeightsError: the tokenizer's files are missing or damaged.
-        """
-        with self._turn:
-            ids: list[int] = self._tokenizer(text, **options)["input_ids"]
-            return ids
-
-    @property
-    def whole(self) -> Any:
-        """transformers' tokenizer itself: read it, and do not use it beside other threads."""
-        with self._turn:
-            return self._tokenizer
-
-    def special(self, name: str) -> str | None:
-        """A special token by the name of its attribute, such as "image_token"; None when there is none."""
-        with self._turn:
-            found = getattr(self._tokenizer, name, None)
-        return None if found is None else str(found)
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        try:
-            if not any((self._folder / name).is_file() for name in _VOCABULARIES):
-                # Else transformers makes one without any words, and says nothing.
-                raise FileNotFoundError(f"there is none of {', '.join(_VOCABULARIES)}")
-            with LOADING, _quiet():
-                from transformers import AutoTokenizer, PreTrainedConfig
-
-                options: dict[str, Any] = {}
-                if self._model_type is not None:
-                    config: Any = PreTrainedConfig()
-                    config.model_type = self._model_type
-                    options["config"] = config
-                return AutoTokenizer.from_pretrained(self._folder, local_files_only=True, **options)
-        except Exception as error:  # transformers raises whatever the files make it stumble over
-            text = " ".join(str(error).split()) or type(error).__name__
-            raise WeightsError(
-                f"the tokenizer in {self._folder} cannot be loaded: {text[:300]}; expected tokenizer.json and"
-                " tokenizer_config.json: copy the whole checkpoint again"
-            ) from error
-
-
-def token_limit(checkpoint: Checkpoint, positions: int) -> int:
-    """How many tokens a text tower of so many positions reads: fewer, if the tokenizer's configuration says so."""
-    limit = checkpoint.read("tokenizer_config.json").get("model_max_length")
-    # Absent or astronomical (transformers writes 10^30) means that there is no limit.
-    return min(positions, int(limit)) if isinstance(limit, (int, float)) and limit > 0 else positions
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars, and its report of the other half's weights, which it did not load."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
