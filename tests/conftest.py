@@ -22,8 +22,8 @@ from fake_hub import FakeHub
 if TYPE_CHECKING:
     from mmsearch import Engine
 
-# How long an example takes says more about what else the machine does.
-hypothesis.settings.register_profile("mmsearch", deadline=None)
+# How long an example takes, or making it, says more about what else the machine does.
+hypothesis.settings.register_profile("mmsearch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("mmsearch")
 
 # A shell's job in the background ignores Ctrl-C, and so would the processes that tests interrupt.
