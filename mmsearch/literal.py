@@ -88,7 +88,7 @@ class FoundWords(Mapping[int, Words]):
         for part in self._parts:
             worth = [words for hit in part.hits.get(content, ()) if (words := part.worth(hit)).evidence]
             if worth:
-                best = max(worth, key=lambda words: words.evidence)
+                best = _best_of(worth)
                 found = best if found is None else _both(found, best)
         return found
 
@@ -165,12 +165,16 @@ def _function_words() -> frozenset[str]:
     return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
+def _best_of(worth: Sequence[Words]) -> Words:
+    """What one term was found in, of several texts of a content: the most evidence, at the place that is literal."""
+    order = sorted(worth, key=lambda words: (not words.literal, -words.evidence))
+    matched = dict.fromkeys(term for words in order for term in words.matched)
+    evidence = max(words.evidence for words in worth)
+    return Words(evidence, order[0].literal, order[0].segment_id, tuple(matched))
+
+
 def _both(one: Words, other: Words) -> Words:
-    """What two terms were found in."""
+    """What two terms were found in. Nothing is literal, then: that is for a query of one term."""
     place = one.segment_id if one.evidence >= other.evidence else other.segment_id
-    return Words(
-        one.evidence + other.evidence,
-        one.literal or other.literal,
-        place or one.segment_id,
-        tuple(dict.fromkeys((*one.matched, *other.matched))),
-    )
+    matched = dict.fromkeys((*one.matched, *other.matched))
+    return Words(one.evidence + other.evidence, False, place or one.segment_id, tuple(matched))

@@ -82,7 +82,7 @@ def search(
         check()
         hits = hits_of(candidates, files_of(library.store, list(candidates), wanted), plan, fold=fold)
         is_all = len(found) < count and len(contents) == len(promising)
-        if len(hits) >= plan.query.k or is_all or (plan.query.confident and not _all_stand_out(candidates)):
+        if len(hits) >= plan.query.k or is_all or (plan.query.confident and not _all_stand_out(candidates, count)):
             break
         count *= 2  # near-identical files were folded together
     well = any(hit.matches_well for hit in hits)
@@ -99,7 +99,7 @@ def search_in(
         library: where the file is.
         generation_id: among the vectors of which model.
         plan: how the query reaches each channel; it asks for moments.
-        content: the file's, whether or not filters let it through.
+        content: the file's; filters do not leave it out.
         words: what was found by words.
         check: called before each stage; what it raises ends the search.
     """
@@ -192,9 +192,14 @@ def _finalists(
     return list(dict.fromkeys([*literal, *best]))
 
 
-def _all_stand_out(candidates: Mapping[int, Candidate]) -> bool:
-    """Whether files that were not looked at may stand out from chance too."""
-    return all(of.confidence is not None and of.confidence >= CONFIDENT for of in candidates.values())
+def _all_stand_out(candidates: Mapping[int, Candidate], count: int) -> bool:
+    """Whether the best files all stand out from chance, so that further ones may too.
+
+    There are more candidates than the best, which words brought. Where ranks or distances order files, and not what
+    they are worth over chance, this is a rule of thumb.
+    """
+    best = sorted(candidates.values(), key=lambda of: -of.key)[:count]
+    return all(of.confidence is not None and of.confidence >= CONFIDENT for of in best)
 
 
 def _nearest(library: Library, plan: Plan, count: int, check: Check) -> tuple[list[int], dict[int, float], float]:
@@ -214,7 +219,9 @@ def _nearest(library: Library, plan: Plan, count: int, check: Check) -> tuple[li
             scores, ids = library.search(
                 channel, route.vector[None], depth, allowed=route.allowed, exact=plan.query.exact
             )
-            if not ids.shape[1]:
+            if not ids.shape[1]:  # it was emptied meanwhile
+                seen.pop(channel, None)
+                bounds.pop(channel, None)
                 continue
             seen[channel] = ids[0], plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0]))
             bounds[channel] = plan.highest_key(route, float(scores[0, -1])) if ids.shape[1] == depth else -np.inf

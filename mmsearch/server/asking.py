@@ -213,8 +213,11 @@ def query_to_keep(engine: Engine, uploads: Uploads, request: QueryRequest) -> di
 
 def moments_of(engine: Engine, uploads: Uploads, key: str, request: QueryRequest) -> list[MomentModel]:
     """Where in one file the answers to a query are, best first."""
-    _, path = _place_of(engine, key)
-    found = engine.moments(replace(query_of(engine, uploads, request), kinds=()), path, cancel=leaving())
+    kind, path = _place_of(engine, key)
+    query = query_of(engine, uploads, request)
+    if kind not in query.kinds:  # what it is asked of now is not what the list was asked of
+        query = replace(query, kinds=())
+    found = engine.moments(query, path, cancel=leaving())
     return [MomentModel(**_moment(hit_as_json(hit))) for hit in found if hit.channel is not None]
 
 

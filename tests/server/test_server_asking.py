@@ -209,6 +209,19 @@ def test_where_in_a_file_a_query_is_answered(client, item_of):
     assert (found[0]["start"], found[0]["channel"]) == (1.0, "visual")
 
 
+def test_moments_are_worth_what_the_list_says_of_their_file(client, item_of, read_engine, monkeypatch):
+    """The kinds that were asked for change what chance scores, unless the file is of none of them."""
+    asked = []
+    whole = read_engine.moments
+    monkeypatch.setattr(
+        read_engine, "moments", lambda query, path, **how: asked.append(query.kinds) or whole(query, path, **how)
+    )
+    url = f"{API}/items/{item_of('clip.mp4')}/moments"
+    for kinds in (["video"], ["video", "audio"], ["image"], []):
+        assert client.post(url, json={"terms": [{"text": "green"}], "kinds": kinds}).json()["moments"]
+    assert [*map(set, asked)] == [{"video"}, {"video", "audio"}, set(), set()]
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
