@@ -36,7 +36,7 @@ from mmsearch.plan import make_plan
 from mmsearch.prepared import Prepared
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
-from mmsearch.readings import Reading, read_term
+from mmsearch.readings import Reading, has_meaning, read_term
 from mmsearch.search import search
 from mmsearch.sharing import Shared, Turn, encode_samples
 from mmsearch.status import Status, advice_of, status_of
@@ -278,7 +278,7 @@ class Engine(Insights, Learning):
             EmptyLibraryError: nothing has been indexed yet.
             CancelledError: `cancel` was set before the answer was there.
         """
-        if not os.path.isfile(os.path.expanduser(path)) and "://" not in os.fspath(path):
+        if not os.path.isfile(os.path.expanduser(path)) and "://" not in os.fsdecode(path):
             raise UsageError(why_not_held(self._library, os.fspath(path)))
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True, check=check_of(cancel))
 
@@ -338,7 +338,7 @@ class Engine(Insights, Learning):
             for place, (term, content) in enumerate(zip(query.terms, held, strict=True))
         ]
         remarks = remarks_on(query, self.encoder, filled) if any(map(is_plain, query.terms)) else ()
-        if not any(readings):
+        if not has_meaning(query, readings):
             check_readable(query, remarks)
         check()
         plan = make_plan(self._library, generation_id, backgrounds, query, readings, wanted)

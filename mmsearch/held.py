@@ -13,7 +13,7 @@ from indexer.errors import UsageError
 from indexer.filters import Filter, Place
 from indexer.found import segments_of
 from indexer.items import lines_of
-from indexer.legible import stored_as
+from indexer.legible import LEAST_SHARE, stored_as
 from indexer.library import Library
 from indexer.paths import relative_to
 from indexer.records import KnownFile
@@ -73,16 +73,20 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
     roots = library.store.roots()
     places: list[Place] = []
     for folder in folders:
-        inside, holds = [], []
+        inside: list[Place] = []
+        holds: list[Place] = []
+        is_known = os.path.exists(os.path.expanduser(folder))
         for place in spellings(folder):
-            inside += [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
+            here = [(id, scope) for id, root in roots.items() if (scope := relative_to(place, root)) is not None]
+            inside += here
+            is_known = is_known or any(not scope or _knows(library, id, scope) for id, scope in here)
             holds += [(id, "") for id, root in roots.items() if relative_to(root, place) is not None]
         if not inside and not holds:
             known = ", ".join(roots.values()) or "none"
-            if not os.path.exists(os.path.expanduser(folder)):
+            if not is_known:
                 raise UsageError(f"there is nothing at {folder}; the library's folders are: {known}")
             raise UsageError(f"{folder} lies in none of the library's folders: {known}")
-        if any(scope and not os.path.exists(place) and not _knows(library, id, scope) for id, scope in inside):
+        if inside and not is_known:
             raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
         places += inside or holds
     return tuple(places)
@@ -190,10 +194,10 @@ def _meanings(spec: ModelSpec, kind: TermKind, parts: Sequence[_Part]) -> Meanin
 
 
 def _is_legible(library: Library, generation_id: int, content_id: int, model: HasEncoder) -> bool:
-    """Whether a model can read any passage of a document. One in ASCII needs no model to tell."""
+    """Whether a model can read a document. One that is mostly in ASCII needs no model to tell."""
     lines = lines_of(library.store, generation_id, content_id, ["text"])
     texts = [line.text for line in lines if line.text]
-    if not texts or any(map(str.isascii, texts)):
+    if sum(map(str.isascii, texts)) >= LEAST_SHARE * len(texts):
         return True
     tower = model.encoder.spec.tower_of("text")
     return tower is None or any(stored_as("text", model.encoder, text, tower) for text in texts)

@@ -86,12 +86,12 @@ class Insights:
     def moments(
         self, query: str | Query, file: str | os.PathLike[str] | Hit, *, cancel: threading.Event | None = None
     ) -> tuple[Hit, ...]:
-        """Where in one file the answers to a query are, best first, each as a hit: the best six at most.
+        """Where in one file the answers to a query are, best first, each as a hit: six at most, and no more than `k`.
 
         Their confidence is that which they have among all files that the query is put to.
 
         Args:
-            query: words, or a `Query`; filters count as far as they change what chance scores.
+            query: words, or a `Query`; filters count as far as they change what chance scores, and which words count.
             file: a file of the library, or a hit.
             cancel: set it from anywhere to end this before the next stage.
 
@@ -100,6 +100,7 @@ class Insights:
             EmptyLibraryError: nothing has been indexed yet.
             CancelledError: `cancel` was set before the moments were there.
         """
+        from mmsearch.encoders.threads import one_blas_thread
         from mmsearch.literal import find_literally
         from mmsearch.search import search_in
 
@@ -109,7 +110,8 @@ class Insights:
         ready = self._prepared(replace(asked, moments=True, confident=False), check=check)
         content = self._content_of(path)
         words = find_literally(self._library.store, ready.generation_id, ready.query, ready.wanted, check)
-        return search_in(self._library, ready.generation_id, ready.plan, content, words=words, check=check)
+        with one_blas_thread():
+            return search_in(self._library, ready.generation_id, ready.plan, content, words=words, check=check)
 
     def tags(
         self,

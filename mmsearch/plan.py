@@ -22,7 +22,7 @@ from mmsearch import fusion
 from mmsearch.calibration import Background, Backgrounds, stretch
 from mmsearch.fusion import Scores
 from mmsearch.query import Query
-from mmsearch.readings import Approach, Reading
+from mmsearch.readings import Approach, Reading, has_meaning
 
 OfRows = Callable[[NDArray[np.intp]], Vectors]
 """The vectors at some places, (n, dim) float32: they are often not needed."""
@@ -230,7 +230,7 @@ def make_plan(
             part in the plan; with none left to be found, files are ranked by their words alone.
         wanted: the query's filters, as the store takes them.
     """
-    if not any(reading for term, reading in zip(query.terms, readings, strict=True) if term.weight > 0):
+    if not has_meaning(query, readings):
         return _by_words(library, generation_id, backgrounds, query)
     kept = [(term, reading) for term, reading in zip(query.terms, readings, strict=True) if reading]
     query = query if len(kept) == len(query.terms) else replace(query, terms=tuple(term for term, _ in kept))

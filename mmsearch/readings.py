@@ -28,7 +28,7 @@ from indexer.types import (
 from indexer.windows import windows
 from mmsearch.bridge import Bridge
 from mmsearch.calibration import centred
-from mmsearch.query import Term
+from mmsearch.query import Query, Term
 from mmsearch.unread import is_plain, legible_parts
 
 FRAMES = 32
@@ -95,6 +95,7 @@ def read_term(
     spec = encoder.spec
     samples = samples_of(term, encoder)
     meanings: Meanings = {}
+    is_blind = False  # a tower could read nothing of it
     channels = [channel for channel, _ in spec.channels]
     within = [channel for channel in channels if filled is None or channel in filled]
     if bridge is None and any(spec.query_tower(modality, channel) for modality in samples for channel in within):
@@ -106,16 +107,22 @@ def read_term(
             if tower is None:
                 continue
             if tower not in encoded:
-                if term.kind == "text" and isinstance(parts[0], TextSample):
-                    check_length(parts[0].text, tower, encoder)
                 read = legible_parts(term, parts, encoder, tower)
+                if read and term.kind == "text" and isinstance(read[0], TextSample):
+                    check_length(read[0].text, tower, encoder)
+                is_blind = is_blind or not read
                 encoded[tower] = mean_of(*encode(tower, read)) if read else None
             if (meaning := encoded[tower]) is not None:
                 meanings[modality, channel] = meaning
     reading = reached(spec, meanings, bridge)
-    if not reading and not is_plain(term):
+    if not reading and not (is_blind and is_plain(term)):
         raise UsageError(_unread(term, spec, samples))
     return reading
+
+
+def has_meaning(query: Query, readings: Sequence[Reading]) -> bool:
+    """Whether the model could read any term that is looked for."""
+    return any(reading for term, reading in zip(query.terms, readings, strict=True) if term.weight > 0)
 
 
 def reached(spec: ModelSpec, meanings: Meanings, bridge: Bridge | None = None) -> Reading:

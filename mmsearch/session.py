@@ -25,6 +25,7 @@ from indexer.errors import UsageError
 from indexer.found import StoredSegments, segments_of
 from indexer.names import KINDS, Channel
 from indexer.types import Vectors
+from mmsearch.grammar import parse_options
 from mmsearch.query import Query
 from mmsearch.rank import MOMENTS_PER_FILE, Answer, Hit
 from mmsearch.readings import Approach, Reading
@@ -54,8 +55,8 @@ class Liked:
         Raises:
             UsageError: it has nothing to compare, so that nothing can be more or less like it.
         """
-        if hit.channel is None:
-            raise UsageError(f"{hit.path} was found by its name, and has nothing that others could be like")
+        if hit.channel is None or hit.score is None:
+            raise UsageError(f"{hit.path} was found by words alone, and has nothing there that others could be like")
         return cls(hit.path, hit.channel, hit.start_seconds, good)
 
 
@@ -187,7 +188,8 @@ class Session:
         """A query from a line of text, with as many files as before unless it says how many."""
         fresh = Query.parse(text)
         before = {"k": self._steps[-1].query.k} if self._steps else {}
-        return replace(fresh, **{**before, **self._how, **fresh.how})
+        said = parse_options(text)[1]  # and not what differs from the defaults, which can be said too
+        return replace(fresh, **{**before, **self._how, **said})
 
     def _hit(self, place: int) -> Hit:
         answer = self._steps[-1].answer
@@ -214,8 +216,11 @@ def ask(engine: Insights, query: Query, liked: Sequence[Liked], hidden: Sequence
     wider = replace(query, k=k + len(hidden) * (1 + MOMENTS_PER_FILE if query.moments else 1))
     given: dict[int, Reading] = {}
     if liked:
-        place = next(number for number, term in enumerate(query.terms) if term.weight > 0)
         ready = engine._prepared(wider)
+        read = [at for at, term in enumerate(query.terms) if term.weight > 0 and ready.readings[at]]
+        if not read:
+            raise UsageError(f"{'; '.join(ready.remarks)}; so nothing of it moves towards a result")
+        place = read[0]
         given[place] = moved(engine, ready.generation_id, ready.readings[place], liked)
     answer = engine._ask(wider, hidden=False, given=given)
     hits = tuple(hit for hit in answer if not any(one.hides(hit) for one in hidden))[:k]

@@ -14,7 +14,7 @@ it shares does not count, and not below 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from indexer.errors import UsageError
 from indexer.filters import Filter
-from indexer.found import StoredSegments, files_of, segments_of
+from indexer.found import files_of, segments_of
+from indexer.items import Line, lines_of
 from indexer.library import Library
 from indexer.types import Vectors
 
@@ -122,7 +123,7 @@ def summary_of(library: Library, content: int, path: str, moments: int | None = 
     chosen, gains = key_frames(vectors, durations, moments)
     nearest = np.argmax(_similarities(vectors, vectors[chosen]), axis=1)
     whole = sum(gains) or 1.0
-    speech = next((some for some in found if some.channel == "speech"), None)
+    speech = [] if generation is None else lines_of(library.store, generation[0], content, ["speech"])
     made = [
         KeyMoment(
             float(spans[frame, 0]),
@@ -190,17 +191,14 @@ def _most(vectors: Vectors, durations: NDArray[np.float64]) -> float:
     return float(durations.sum()) or 1.0
 
 
-def _said(speech: StoredSegments | None, start: float, end: float) -> str | None:
+def _said(speech: Sequence[Line], start: float, end: float) -> str | None:
     """The lines that are spoken during a frame: half of the line, or of the frame; else the one with most of it."""
-    if speech is None:
-        return None
-    starts, ends = speech.spans[:, 0], speech.spans[:, 1]
+    starts, ends = np.array([(line.start_seconds, line.end_seconds) for line in speech], np.float64).reshape(-1, 2).T
     common = np.minimum(ends, end) - np.maximum(starts, start)
     during = (common > 0) & (common >= np.minimum(ends - starts, end - start) / 2)
     if not during.any():
         during = (common > 0) & (common == common.max(initial=0.0))
-    rows = sorted(np.flatnonzero(during).tolist(), key=lambda row: float(speech.spans[row, 0]))
-    return " ".join(text for row in rows if (text := speech.texts[row])) or None
+    return " ".join(text for row in np.flatnonzero(during).tolist() if (text := speech[row].text)) or None
 
 
 def lines(summary: Summary) -> Iterator[str]:

@@ -6,6 +6,7 @@ looked for as words, which any script has, and by its meaning only as far as the
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -72,7 +73,8 @@ def _remark(term: Term, query: Query, encoder: Encoder, filled: Collection[Chann
     towers = {channel: tower for channel, tower in reaching if tower is not None and (not filled or channel in filled)}
     read = {tower: legible(encoder, term.value, tower) for tower in dict.fromkeys(towers.values())}
     blind = [channel for channel, tower in towers.items() if not read[tower].text]
-    parts = {found.text for found in read.values() if found.text and found.text != term.value}
+    same = (term.value, unicodedata.normalize("NFKC", term.value))
+    parts = {found.text for found in read.values() if found.text and found.text not in same}
     shown = partial(_shown, _SHOWN)
     instead = "it is looked for as words only" if query.words else "nothing is looked for"
     if term.weight < 0:

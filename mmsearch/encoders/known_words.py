@@ -47,6 +47,11 @@ class KnownWords:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         if encoding.ids and self._foreign_ids.isdisjoint(encoding.ids):
             return Legible.whole(text)
+        plain = unicodedata.normalize(
+            "NFKC", text
+        )  # without ligatures and wide letters, which no word was learned with
+        if plain != text:
+            return self.legible(plain)
         words = _words(encoding)
         known = unknown = 0
         kept: list[str] = []

@@ -26,6 +26,7 @@ from mmsearch.literal import find_literally
 from mmsearch.plan import Scored
 from mmsearch.prepared import Prepared
 from mmsearch.rank import Words
+from mmsearch.readings import has_meaning
 from mmsearch.search import LITERAL
 from mmsearch.sharing import Turn
 from mmsearch.terms import Term
@@ -33,6 +34,7 @@ from mmsearch.terms import Term
 THE_WORDS = "the words themselves"
 
 _NOTHING = "the model has nothing of this file to compare: it is found by its name and title alone"
+_UNREAD = "the model cannot read this file: it is found by its words alone"
 _MOST_MAPS = 4  # terms that get a map each
 _MOST_LINES = 3
 _NEAR = 4.0  # a line is shown beside the best moment when it scores this near to it: fifty times less likely
@@ -61,8 +63,8 @@ def explain_content(
     segments = [some for some in of_file if some.channel in ready.plan.routes]
     words = find_literally(library.store, ready.generation_id, ready.query, ready.wanted).get(content)
     if not segments and words is not None and not (of_file and ready.plan.routes):
-        return _by_name(ready, file, fits, words)
-    if not segments and not any(ready.readings):
+        return _by_words(ready, file, fits, words)
+    if not segments and not has_meaning(ready.query, ready.readings):
         raise UsageError(f"{'; '.join(ready.remarks)}, and they are not in {os.fsdecode(file.paths[0])}")
     if not segments:
         here = ", ".join(sorted(some.channel for some in of_file)) or "nothing that the model can read, see or hear"
@@ -93,8 +95,8 @@ def explain_content(
     )
 
 
-def _by_name(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Explanation:
-    """A file that has nothing to compare, and was found by its name or title alone."""
+def _by_words(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Explanation:
+    """A file that has nothing to compare, and was found by words: in its name or title, or in text that is not read."""
     plan = ready.plan
     positive = [term for term in ready.plan.query.terms if term.weight > 0]
     parts = [weight / sum(plan.weights) * plan.missing for weight in plan.weights]
@@ -118,7 +120,7 @@ def _by_name(ready: Prepared, file: FoundFile, fits: bool, words: Words) -> Expl
         ),
         stretches=(),
         matched=words.matched,
-        remarks=ready.remarks or (_NOTHING,),
+        remarks=ready.remarks or (_NOTHING if words.segment_id is None else _UNREAD,),
     )
 
 

@@ -73,6 +73,18 @@ def test_all_that_is_unreadable_was_one_vector_or_nearly(tower):
     assert near[0] @ near[1] > 0.75
 
 
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("an eﬃcient oﬀer of coﬀee", "an efficient offer of coffee"),
+        ("ＣＡＴ ｄｏｇ", "CAT dog"),
+        ("𝐛𝐨𝐥𝐝 text", "bold text"),
+    ],
+)
+def test_ligatures_and_wide_letters_are_read_as_the_letters_that_they_are(tower, text, plain):
+    assert tower.legible(text) == Legible.whole(plain)
+
+
 @given(st.text(max_size=80))
 def test_what_is_read_has_no_unknown_token_and_is_read_again_as_it_is(text):
     tower = _SHARED

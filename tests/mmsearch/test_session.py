@@ -353,3 +353,9 @@ def test_a_library_without_a_query_begins_one(run, media):
     code, out, err = run("refine", "green", "--paths")
     assert (code, err) == (0, "mmsearch: asked: green\n")
     assert out
+
+
+def test_a_new_query_may_ask_for_what_is_usual(engine):
+    session = Session(engine, k=2)
+    assert len(session.next("red")) == 2
+    assert len(session.next("new: red --limit 10")) > 2

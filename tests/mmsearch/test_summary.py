@@ -5,10 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from ascii_encoder import AsciiEncoder
 from PIL import Image
 
 from indexer.errors import UsageError
-from indexer.found import StoredSegments
+from indexer.items import Line
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
 from mmsearch.summary import _said, _similarities, key_frames
@@ -103,13 +104,18 @@ def test_a_video_is_summed_up_by_its_scenes(video, tmp_path):
 
 
 def test_a_line_belongs_to_the_moment_that_has_most_of_it():
-    spans = np.array([[0.0, 5.2], [5.2, 12.0], [12.0, 21.3]])
-    one = np.ones((3, 1), np.float32)
-    speech = StoredSegments("speech", np.arange(3), np.zeros(3), one, one[:, 0], spans, ("a", "b", "c"), (None,) * 3)
+    speech = [Line("speech", *span) for span in ((0.0, 5.2, "a"), (5.2, 12.0, "b"), (12.0, 21.3, "c"))]
     assert [_said(speech, *span) for span in ((0.0, 6.0), (6.0, 12.0), (0.0, 12.0), (21.0, 23.0), (30.0, 31.0))] == [
         *("a", "b", "a b", "c"),
         None,
     ]
+
+
+def test_lines_that_the_model_cannot_read_are_told_all_the_same(tmp_path, make):
+    film = make.video(tmp_path / "media" / "film.mp4", [(255, 0, 0)] * 3 + [(0, 0, 255)] * 3, ["bread", "bread"])
+    with Engine.open(tmp_path / "library", model=AsciiEncoder()) as engine:
+        engine.index(tmp_path / "media")
+        assert "хлеб" in {moment.text for moment in engine.summary(film, 2).moments}
 
 
 def test_the_command_prints_and_draws(run, video):

@@ -1,5 +1,6 @@
 """Texts that the model cannot read: they have words and no vector, and whoever asks with such is told so."""
 
+import dataclasses
 import json
 import os
 
@@ -246,3 +247,43 @@ def test_mini_finds_no_emoji_by_another(tmp_path):
         assert names(engine.query("🍕")) == ["pizza.txt"]
         first = engine.query("🐶 a dog")[0]
         assert (os.path.basename(first.path), first.score) == ("note.txt", pytest.approx(1, abs=1e-3))
+
+
+def test_more_like_a_result_moves_the_first_term_that_is_read(engine, media):
+    for line in ("привет + cat", "cat + привет"):
+        session = engine.session()
+        before = {hit.path: hit.score for hit in session.next(line)}
+        after = session.next("more like 3")
+        assert any(hit.score != before.get(hit.path) for hit in after), line
+    session = engine.session()
+    session.next("хлеб")
+    with pytest.raises(UsageError, match="found by words alone"):
+        session.next("more like 1")
+    session = engine.session()
+    session.next("cat")
+    session.next("new: привет")
+    assert session.answer is not None
+
+
+def test_words_without_a_tower_are_refused_and_not_called_unreadable(tmp_path, make):
+    """A model that only sees."""
+    make.image(tmp_path / "media" / "red.png", RED)
+    encoder = FakeEncoder()
+    seen = [(channel, tower) for channel, tower in encoder.spec.channels if tower.modality == "image"]
+    encoder._spec = dataclasses.replace(encoder.spec, towers=tuple(tower for _, tower in seen), channels=tuple(seen))
+    with Engine.open(tmp_path / "library", model=encoder) as engine:
+        engine.index(tmp_path / "media")
+        with pytest.raises(UsageError) as refused:
+            engine.query("red")
+    assert "cannot read" not in str(refused.value)
+
+
+def test_without_words_something_to_look_for_has_to_be_read(engine):
+    with pytest.raises(UsageError, match=r"cannot read 'привет'.*leave --no-words out"):
+        engine.query(Query.of_text("привет", words=False) - Query.of_text("cat"))
+
+
+def test_what_is_not_read_is_not_too_long(engine):
+    assert names(engine.query(" ".join(["привет"] * 40))) == []
+    with pytest.raises(UsageError, match="tokens"):
+        engine.query(" ".join(["cat"] * 40))
