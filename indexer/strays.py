@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from indexer.ann import read_facts, read_stamp, remove_files
+from indexer.legible import READ_AS
 from indexer.schema import Generation, Segment
 from indexer.store import Store
 
@@ -22,7 +23,9 @@ def check_strays(store: Store, folder: Path) -> tuple[list[str], list[str]]:
     """
     with store.reading() as connection:
         generations = set(connection.execute(select(Generation.id)).scalars())
-        is_empty = connection.execute(select(Segment.id).limit(1)).scalar() is None
+        is_empty = (
+            connection.execute(select(Segment.id).where(Segment.channel.not_in(READ_AS)).limit(1)).scalar() is None
+        )
     strays: dict[Path, int] = {}
     for path in sorted(folder.glob("*.faiss")):
         stamp, facts = read_stamp(path), read_facts(path)
@@ -35,7 +38,7 @@ def check_strays(store: Store, folder: Path) -> tuple[list[str], list[str]]:
     vectors, names = sum(strays.values()), ", ".join(path.name for path in strays)
     if is_empty:
         return [
-            f"the database {store.path} holds nothing, and the index files beside it ({names}) hold {vectors:,} vectors"
+            f"the database {store.path} holds no vectors, and the index files beside it ({names}) hold {vectors:,}"
             " that it knows nothing of: it was emptied or replaced. An index holds no names of files, so it cannot"
             f" bring them back: restore {store.path.name} from a backup, or index again with: mmsearch index FOLDER"
         ], []

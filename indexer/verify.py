@@ -81,7 +81,7 @@ def _check_database(library: Library, report: VerifyReport) -> None:
 
 
 def _check_strays(library: Library, report: VerifyReport) -> None:
-    """Every index file is of a model that the database knows."""
+    """No index file that can be read is of a model or a library that the database does not know."""
     problems, repaired = check_strays(library.store, library.path / "index")
     report.problems += problems
     report.repaired += repaired

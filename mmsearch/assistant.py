@@ -71,7 +71,7 @@ class Found(BaseModel):
         description="False: nothing in the library matches well, and the results are only the nearest. Null: not known."
     )
     remarks: list[str] = Field(
-        description="Words of the query that the model cannot read; the results are not of them."
+        description="Words of the query that the model cannot read; the results hold them literally, if at all."
     )
     results: list[FoundFile]
 

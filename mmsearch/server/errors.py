@@ -72,7 +72,7 @@ _TABLE: tuple[tuple[type[Exception], int, str, str | None, str | None], ...] = (
     (LibraryLockedError, 409, "locked", "another process is writing to the library", "try again when it is done"),
     (LibraryError, 500, "library", "the library cannot be used now", "see what is wrong with: mmsearch verify"),
     (ModelError, 503, "model", "the model cannot be used now", "see what is wrong with: mmsearch models"),
-    (CancelledError, 409, "cancelled", "it was stopped before there was a result", None),
+    (CancelledError, 503, "cancelled", "it was stopped before there was a result", None),
     (MediaTooLargeError, 413, "too_large", None, None),
     (MediaError, 422, "bad_media", None, None),
     (UsageError, 400, "bad_query", None, None),

@@ -157,6 +157,6 @@ def test_a_server_that_ends_waits_for_no_search(engine, model, serve, searched):
     assert gate.reached.wait(10)
     live.service.close()
     gate.open.set()
-    assert raw.recv(12) == b"HTTP/1.1 409"
+    assert raw.recv(12) == b"HTTP/1.1 503"
     raw.close()
     assert searched == []
