@@ -36,8 +36,8 @@ from sqlalchemy import text as sql
 import mmsearch.engine
 import mmsearch.plan
 import mmsearch.search
+from indexer.admitted import admitted
 from indexer.library import Library
-from indexer.lookup import admitted
 from indexer.records import NewSegment
 from indexer.types import Vectors
 from mmsearch import Engine, Query

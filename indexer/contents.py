@@ -64,18 +64,28 @@ def segments_in(store: Store, generation_id: int, channel: Channel, contents: Id
 
     None as long as so little was asked of the library that reading where all its segments belong would not pay.
     """
-    if store.fact("contents of segments", _Contents).by_id is None:
+    table = segments_by_content(store, generation_id, channel)
+    if table is None:
         return None
-    holders, ids = store.fact(
-        ("segments of contents", generation_id, channel), lambda: _by_content(store, generation_id, channel)
-    )
+    holders, ids = table
     first, last = np.searchsorted(holders, contents, "left"), np.searchsorted(holders, contents, "right")
     there = [ids[at:end] for at, end in zip(first.tolist(), last.tolist(), strict=True)]
     return np.sort(np.concatenate([np.empty(0, np.int64), *there]))
 
 
-def _by_content(store: Store, generation_id: int, channel: Channel) -> tuple[Ids, Ids]:
-    """What holds each segment of a channel, rising, and the segments in that order: (n,) int64 each."""
+def segments_by_content(store: Store, generation_id: int, channel: str) -> tuple[Ids, Ids] | None:
+    """What holds each segment of a channel, rising, and the segments in that order: (n,) int64 each.
+
+    None as long as so little was asked of the library that reading where all its segments belong would not pay.
+    """
+    if store.fact("contents of segments", _Contents).by_id is None:
+        return None
+    return store.fact(
+        ("segments of contents", generation_id, channel), lambda: _by_content(store, generation_id, channel)
+    )
+
+
+def _by_content(store: Store, generation_id: int, channel: str) -> tuple[Ids, Ids]:
     ids = store.segment_ids(generation_id, channel)
     contents = contents_of(store, ids)
     order = np.argsort(contents, kind="stable")

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from indexer.admitted import admitted
 from indexer.ann import Ids
+from indexer.filters import Filter
 from indexer.likeness import LOOK_BYTES, Looks, near, stacked
-from indexer.lookup import Filter, admitted
 from indexer.schema import Encoding, Segment
 from indexer.store import Store
 

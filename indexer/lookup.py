@@ -7,16 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, func, or_, select
 
-from indexer.ann import Ids
-from indexer.filters import Filter, Place, shown_contents
+from indexer.filters import Filter, Place
 from indexer.legible import READ_AS
 from indexer.records import FOLDER_PROBLEM
 from indexer.schema import FAILED, MISSING, PRESENT, Content, Encoding, File, Root, Segment
 from indexer.store import Store
-from indexer.types import Channel
 
 __all__ = [
     "Counts",
@@ -24,7 +21,6 @@ __all__ = [
     "Place",
     "RootStatus",
     "Trouble",
-    "admitted",
     "count",
     "full_path",
     "troubles",
@@ -72,33 +68,6 @@ class Counts:
     missing: int
     no_speech: int
     hours: float
-
-
-def admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
-    """The segments of a channel that a filter lets through: (n,) int64, rising; None when that is all of them.
-
-    The array is kept until the store changes, and may not be written to.
-    """
-    key = ("admitted", generation_id, channel, wanted, wanted.clocks())
-    return store.kept(key, lambda: _admitted(store, generation_id, channel, wanted))
-
-
-def _admitted(store: Store, generation_id: int, channel: Channel, wanted: Filter) -> Ids | None:
-    with store.reading() as connection:
-        hidden = connection.execute(select(exists().where(File.state == MISSING))).scalar()
-        if wanted == Filter() and not hidden:
-            return None
-        # The shown contents are collected first: asked for each segment anew, SQLite may scan all files each time.
-        query = (
-            select(Segment.id)
-            .join(Encoding, Encoding.id == Segment.encoding_id)
-            .where(Encoding.generation_id == generation_id, Segment.channel == channel)
-            .where(Encoding.content_id.in_(shown_contents(wanted)))
-        )
-        ids = np.array(connection.execute(query).scalars().all(), np.int64)
-    ids.sort()
-    ids.setflags(write=False)
-    return ids
 
 
 def count(store: Store, generation_id: int | None) -> Counts:

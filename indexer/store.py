@@ -245,7 +245,7 @@ class Store(Database):
                 .values(saved_index=name)
             )
 
-    def segment_ids(self, generation_id: int, channel: Channel) -> Ids:
+    def segment_ids(self, generation_id: int, channel: str) -> Ids:
         """All ids of a channel, rising: (n,) int64."""
         query = _of_channel(select(Segment.id), generation_id, channel).order_by(Segment.id)
         with self.reading() as connection:
@@ -296,7 +296,7 @@ def _slices(values: Sequence[int]) -> Iterator[Sequence[int]]:
     return (values[at : at + _MANY] for at in range(0, len(values), _MANY))
 
 
-def _of_channel(query: Any, generation_id: int, channel: Channel) -> Any:
+def _of_channel(query: Any, generation_id: int, channel: str) -> Any:
     return query.join(Encoding, Encoding.id == Segment.encoding_id).where(
         Encoding.generation_id == generation_id, Segment.channel == channel
     )

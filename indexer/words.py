@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from indexer import tokens
+from indexer.admitted import admitted_texts
 from indexer.errors import LibraryDamagedError
 from indexer.filters import Filter, shown_contents
 from indexer.highlight import Span, find_terms, merged
@@ -130,22 +131,26 @@ class _Source:
     ) -> None:
         self.table, self.where, self.expression, self.exact, self.partial = table, where, expression, exact, partial
         self._rows = rows
-        self._query: Select[Any] | None = None
+        self._queries: dict[bool, Select[Any]] = {}
 
-    def query(self) -> Select[Any]:
+    def query(self, *, is_known: bool) -> Select[Any]:
         """The best `limit` shown rows of the `depth` best among the first `scan` that match `words`; -1 means all.
 
-        Made once, for that costs SQLAlchemy more than SQLite takes to answer. The inner limits, even of -1, also keep
-        SQLite from asking the full-text table anew for each file.
+        Where it is known which rows are shown, `shown` has a byte for each, and no others are ranked, which is what
+        takes long. Made once, for that costs SQLAlchemy more than SQLite takes to answer. The inner limits, even of -1,
+        also keep SQLite from asking the full-text table anew for each file.
         """
-        if self._query is None:
+        if is_known not in self._queries:
             index = table(self.table, column("rowid"), column("rank"))
             matching = select(index.c.rowid, index.c.rank).limit(bindparam("scan", type_=Integer))
-            scanned = matching.where(literal_column(self.table).op("MATCH")(bindparam("words"))).subquery("scanned")
+            matching = matching.where(literal_column(self.table).op("MATCH")(bindparam("words")))
+            if is_known:
+                matching = matching.where(func.substr(bindparam("shown"), index.c.rowid + 1, 1) == b"\1")
+            scanned = matching.subquery("scanned")
             found = select(scanned.c.rowid, scanned.c.rank).order_by(scanned.c.rank)
             rows = self._rows(found.limit(bindparam("depth", type_=Integer)).subquery("found"))
-            self._query = rows.order_by("rank").limit(bindparam("limit", type_=Integer))
-        return self._query
+            self._queries[is_known] = rows.order_by("rank").limit(bindparam("limit", type_=Integer))
+        return self._queries[is_known]
 
 
 def find_words(
@@ -170,10 +175,12 @@ def find_words(
     hits: list[WordHit] = []
     if not asked.terms or limit < 1:
         return hits
+    admits = admitted_texts(store, generation_id, wanted)
     with store.reading() as connection:
         for source in _sources(generation_id, wanted, wanted.clocks()):
             known = [hit.content_id for hit in hits if hit.where == "name"] if source.partial else ()
-            hits += _search(connection, source, asked, limit, known)
+            shown = admits if source.where == "text" else None
+            hits += _search(connection, source, asked, limit, known, shown)
     hits.sort(key=lambda hit: (not hit.exact, hit.partial, not hit.phrases, not hit.complete, -hit.score))
     return hits
 
@@ -228,16 +235,19 @@ def _sources(generation_id: int, wanted: Filter, _clocks: Hashable) -> tuple[_So
 
 
 def _search(
-    connection: Connection, source: _Source, asked: WordQuery, limit: int, known: Iterable[int]
+    connection: Connection, source: _Source, asked: WordQuery, limit: int, known: Iterable[int], shown: bytes | None
 ) -> list[WordHit]:
-    """The best hits of one table, without the contents in `known` when its hits are contents."""
+    """The best hits of one table, without the contents in `known` when its hits are contents.
+
+    `shown`: which of its rows are, if that is known.
+    """
     seen = set(known)
     room = limit - len(seen)
     hits: list[WordHit] = []
     for stage in _stages(connection, source, asked, limit):
         if room <= 0:
             break
-        for row in _best(connection, source, stage, limit + len(seen)):
+        for row in _best(connection, source, stage, limit + len(seen), shown):
             key = row[0] if row[1] is None else row[1]
             if key not in seen and room > 0:
                 seen.add(key)
@@ -294,18 +304,22 @@ def _rows_of(connection: Connection, source: _Source, expressions: Sequence[str]
     return connection.exec_driver_sql(f"SELECT {', '.join([count] * len(expressions))}", tuple(expressions)).one()
 
 
-def _best(connection: Connection, source: _Source, stage: _Stage, limit: int) -> Sequence[Any]:
+def _best(connection: Connection, source: _Source, stage: _Stage, limit: int, shown: bytes | None) -> Sequence[Any]:
     """The best shown rows of a stage, by falling score.
 
-    The first try looks at fewer rows than match, which mostly are enough; the last looks at all of them.
+    The first try looks at fewer rows than match, which mostly are enough; the last looks at all of them. One try is
+    enough where it is known which are shown.
     """
     tries = [(-1, 2 * limit), (-1, -1)]
     if stage.is_common:
         tries = [(_COMMON_ROWS, 2 * limit), (_COMMON_ROWS, -1), (-1, -1)]
+    values: dict[str, Any] = {"words": stage.expression, "limit": limit}
+    if shown is not None:
+        values["shown"], tries = shown, tries[:1]
+    query = source.query(is_known=shown is not None)
     rows: Sequence[Any] = ()
     for scan, depth in tries:
-        values = {"words": stage.expression, "scan": scan, "depth": depth, "limit": limit}
-        rows = connection.execute(source.query(), values).all()
+        rows = connection.execute(query, {**values, "scan": scan, "depth": depth}).all()
         if len(rows) == limit or (stage.matches is not None and stage.matches <= min(depth, _COMMON_ROWS)):
             break
     return rows

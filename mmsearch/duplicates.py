@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer import likeness
+from indexer.admitted import admitted
 from indexer.filters import Filter
 from indexer.found import FoundFile, copied, files_of
 from indexer.looks import looks_of
-from indexer.lookup import admitted
 from indexer.store import Store
 from indexer.types import Kind
 

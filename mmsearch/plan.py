@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.admitted import admitted
 from indexer.ann import Ids
 from indexer.filters import Filter
 from indexer.found import StoredSegments
 from indexer.library import Library
-from indexer.lookup import admitted
 from indexer.names import Channel
 from indexer.types import Vectors
 from mmsearch import fusion

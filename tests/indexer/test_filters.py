@@ -13,10 +13,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from indexer.admitted import admitted
 from indexer.contents import contents_of
+from indexer.filters import Filter
 from indexer.found import files_of
 from indexer.globs import MAX_LENGTH, name_fits, path_fits
-from indexer.lookup import Filter, admitted
 from indexer.near import EARTH_RADIUS_M, Near, metres_between
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import MISSING

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from indexer.lookup import Filter, admitted
+from indexer.admitted import admitted
+from indexer.filters import Filter
 from indexer.memo import Memo
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import MISSING

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
-from indexer import migrations
+from indexer import contents, migrations
+from indexer.admitted import admitted_texts
 from indexer.errors import LibraryError
+from indexer.filters import Filter
 from indexer.library import Library
-from indexer.lookup import Filter
 from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import MISSING, PRESENT
 from indexer.store import Store
@@ -358,7 +359,7 @@ def test_rarer_words_come_first_and_commoner_ones_fill_up(shelf, monkeypatch):
 @pytest.mark.parametrize("limit", [1, 5, 300])
 def test_a_filter_never_hides_what_fits(shelf, query, limit):
     rng = np.random.default_rng(2)
-    truth = []
+    truth, asked_by_sql = [], []
     for n in range(200):
         kind = ["audio", "text", "video"][int(rng.integers(3))]
         folder = ["a", "b", "b/deep"][int(rng.integers(3))]
@@ -380,9 +381,22 @@ def test_a_filter_never_hides_what_fits(shelf, query, limit):
         ),
     ):
         want = {n for n, kind, folder, words, missing in truth if fits(kind, folder) and asked & words and not missing}
-        hits = [hit.content_id for hit in shelf.ask(query, wanted, limit) if hit.where == "text"]
+        found = shelf.ask(query, wanted, limit)
+        hits = [hit.content_id for hit in found if hit.where == "text"]
         assert set(hits) <= want
         assert len(hits) == min(limit, len(want))
+        asked_by_sql.append((wanted, found))
+
+    for _ in range(3):  # so many are asked for that it reads where all segments belong
+        contents.contents_of(shelf.store, np.arange(400))
+    for wanted, found in asked_by_sql:
+        shown = admitted_texts(shelf.store, shelf.generation, wanted)
+        assert (shown is None) == (wanted == Filter())
+        again = shelf.ask(query, wanted, limit)
+        assert [(hit.where, hit.score) for hit in again] == [(hit.where, hit.score) for hit in found]
+        if limit == 300:
+            assert set(again) == set(found)
+        assert wanted == Filter() or find_words(shelf.store, shelf.generation + 1, query, wanted) == []
 
 
 def test_a_filter_hides_nothing_when_the_strictest_question_gave_some(shelf):
