@@ -18,7 +18,7 @@ Ranking whole files. The segments' scores over chance become the file's score in
 - a group's name ("birds"), with the share of a file's scenes that are of the group as its grade (nDCG@10).
 
 Moments. The best moment of the right file is held against the time when the scene was on: intersection over union
-(IoU), for several distances that a neighbour's score may lie below the best (`mmsearch.rank`: _LEVEL, in excess over
+(IoU), for several distances that a neighbour's score may lie below the best (`mmsearch.moments`: _LEVEL, in excess over
 chance, and _LEVEL_COSINE where nothing is calibrated), and for several shares of the best's excess that it must have
 (_SHARE, with the shipped _LEVEL as the least distance).
 
@@ -43,7 +43,7 @@ from _sets import packages, pictures
 from numpy.typing import NDArray
 
 from indexer.found import segments_of
-from mmsearch import rank
+from mmsearch import moments
 from mmsearch.plan import Plan
 from mmsearch.search import _candidates
 
@@ -176,7 +176,7 @@ Rule = tuple[str, float, float, bool]
 
 RULES: list[Rule] = [
     *((f"{level:g} below", level, 1.0, True) for level in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 100.0)),
-    *((f"{share:g} of the best", rank._LEVEL, share, True) for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
+    *((f"{share:g} of the best", moments._LEVEL, share, True) for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
     *((f"cosine {level:g} below", level, 1.0, False) for level in (0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 2.0)),
 ]
 
@@ -185,7 +185,7 @@ def spans(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
     """IoU of the best moment of the right file, for each rule of joining neighbours."""
     ids = {number: content for content, number in made.library.number_of.items()}
     store = made.library.library.store
-    shipped = rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE
+    shipped = moments._LEVEL, moments._SHARE, moments._LEVEL_COSINE
     overlaps: dict[str, list[float]] = defaultdict(list)
     hits: dict[str, list[bool]] = defaultdict(list)
     for number, scene in asked_for(made):
@@ -199,15 +199,15 @@ def spans(made: Made) -> Iterator[tuple[str, dict[str, Any]]]:
             for calibrated, some in plans.items()
         }
         for name, level, share, calibrated in RULES:
-            rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = level, share, level
-            _, moment = next(iter(rank._moments(found[calibrated], plans[calibrated])))
+            moments._LEVEL, moments._SHARE, moments._LEVEL_COSINE = level, share, level
+            moment = next(moments.moments_of(found[calibrated], plans[calibrated]))
             assert moment.start_seconds is not None
             assert moment.end_seconds is not None
             common = min(moment.end_seconds, scene.end) - max(moment.start_seconds, scene.start)
             union = max(moment.end_seconds, scene.end) - min(moment.start_seconds, scene.start)
             overlaps[name].append(max(0.0, common) / union)
             hits[name].append(common > 0)
-    rank._LEVEL, rank._SHARE, rank._LEVEL_COSINE = shipped
+    moments._LEVEL, moments._SHARE, moments._LEVEL_COSINE = shipped
     for name, values in overlaps.items():
         iou, right = np.array(values), np.array(hits[name])
         yield (

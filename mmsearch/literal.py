@@ -167,6 +167,8 @@ def _function_words() -> frozenset[str]:
 
 def _best_of(worth: Sequence[Words]) -> Words:
     """What one term was found in, of several texts of a content: the most evidence, at the place that is literal."""
+    if len(worth) == 1:
+        return worth[0]
     order = sorted(worth, key=lambda words: (not words.literal, -words.evidence))
     matched = dict.fromkeys(term for words in order for term in words.matched)
     evidence = max(words.evidence for words in worth)

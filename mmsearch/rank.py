@@ -12,20 +12,13 @@ import numpy as np
 from indexer.found import FoundFile, Passage
 from indexer.likeness import near, stacked
 from indexer.types import Channel, Kind
-from mmsearch.calibration import confidence_of
+from mmsearch.moments import Stretch, moments_of
 from mmsearch.plan import Plan, Scored
 
 MOMENTS_PER_FILE = 5
 
 CONFIDENT = 0.5
 """The confidence from which a match stands out: what one background query in a hundred reaches by chance."""
-
-_LEVEL = 1.0
-_SHARE = 0.4
-"""Neighbouring segments are one moment when they score within _LEVEL of its best, in excess over chance, or at least
-this share of it: benchmarks/moments.py. Where nothing is calibrated, within _LEVEL_COSINE."""
-_LEVEL_COSINE = 0.06
-_GAP_SECONDS = 0.5  # between neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +177,8 @@ def _folded(order: Sequence[tuple[bool, int, str, Candidate, FoundFile]], plan: 
 
 def _hits(candidate: Candidate, file: FoundFile, plan: Plan) -> Iterator[tuple[float, Hit]]:
     """A content as a hit; or, where moments are asked for, each of its moments as one. With what ranks it."""
-    moments = list(islice(_moments(candidate, plan), 1 + MOMENTS_PER_FILE))
+    stretches = list(islice(moments_of(candidate, plan), 1 + MOMENTS_PER_FILE))
+    moments = [(stretch.key, _moment(stretch)) for stretch in stretches]
     matched = candidate.words.matched if candidate.words is not None else ()
     if not moments:
         yield candidate.key, _named(candidate, file, matched)
@@ -247,82 +241,15 @@ def _named(candidate: Candidate, file: FoundFile, matched: tuple[str, ...]) -> H
     )
 
 
-def _moments(candidate: Candidate, plan: Plan) -> Iterator[tuple[float, Moment]]:
-    """A content's moments, best first, with their keys: neighbours that score alike are one."""
-    words = candidate.words
-    words_in = words.segment_id if words is not None else None
-    evidence = words.evidence if words is not None else 0.0
-    literal = words is not None and words.literal
-    tie = plan.tie
-    channels: dict[Channel, tuple[Scored, list[int]]] = {}
-    for part, row in candidate.rows:
-        channels.setdefault(part.segments.channel, (part, []))[1].append(row)
-    order = sorted(
-        candidate.rows,
-        key=lambda at: (
-            not (literal and at[0].segments.ids[at[1]] == words_in),
-            -round((at[0].key[at[1]] + (evidence if at[0].segments.ids[at[1]] == words_in else 0.0)) / tie),
-            _start(at[0], at[1]),
-            at[0].segments.channel,
-        ),
+def _moment(stretch: Stretch) -> Moment:
+    return Moment(
+        score=float(stretch.part.cosine[stretch.row]),
+        channel=stretch.channel,
+        start_seconds=stretch.start_seconds,
+        end_seconds=stretch.end_seconds,
+        text=stretch.part.segments.texts[stretch.row],
+        confidence=stretch.confidence,
     )
-    sorted_rows = {
-        channel: sorted(rows, key=lambda row: _start(part, row)) for channel, (part, rows) in channels.items()
-    }
-    places = {channel: {row: at for at, row in enumerate(rows)} for channel, rows in sorted_rows.items()}
-    taken: set[tuple[Channel, int]] = set()
-    for part, row in order:
-        channel = part.segments.channel
-        if (channel, row) in taken:
-            continue
-        rows, at = sorted_rows[channel], places[channel][row]
-        first, last = at, at
-        key = float(part.key[row])
-        worth = float(part.worth[row])
-        lowest = worth - (max(_LEVEL, (1 - _SHARE) * worth) if plan.calibrated else _LEVEL_COSINE)
-        if not np.isnan(part.segments.spans[row]).any():
-            while first > 0 and _joins(part, rows[first - 1], rows[first], lowest, taken):
-                first -= 1
-            while last + 1 < len(rows) and _joins(part, rows[last], rows[last + 1], lowest, taken, forward=True):
-                last += 1
-        taken.update((channel, other) for other in rows[first : last + 1])
-        starts, ends = part.segments.spans[rows[first]][0], part.segments.spans[rows[last]][1]
-        timed = not np.isnan(starts)
-        yield (
-            key,
-            Moment(
-                score=float(part.cosine[row]),
-                channel=channel,
-                start_seconds=float(starts) if timed else None,
-                end_seconds=float(ends) if timed else None,
-                text=part.segments.texts[row],
-                confidence=confidence_of(float(part.worth[row])) if plan.calibrated else None,
-            ),
-        )
-
-
-def _joins(
-    part: Scored,
-    earlier: int,
-    later: int,
-    lowest: float,
-    taken: set[tuple[Channel, int]],
-    *,
-    forward: bool = False,
-) -> bool:
-    """Whether the next segment belongs to a moment, of which none may score below `lowest`."""
-    new = later if forward else earlier
-    spans = part.segments.spans
-    return (
-        (part.segments.channel, new) not in taken
-        and bool(spans[later][0] - spans[earlier][1] <= _GAP_SECONDS)
-        and bool(part.worth[new] >= lowest)
-    )
-
-
-def _start(part: Scored, row: int) -> float:
-    start = float(part.segments.spans[row][0])
-    return 0.0 if np.isnan(start) else start
 
 
 @dataclass(frozen=True, slots=True)
