@@ -22,6 +22,7 @@ from _random_models import CLIP, clip_onnx, clip_weights
 from PIL import Image
 
 from indexer.buffer import BoundedBuffer
+from indexer.cores import available_cores
 from indexer.decode import Decoders, Prepared
 from indexer.job import Job
 from indexer.library import Library
@@ -30,7 +31,6 @@ from indexer.scan import FoundFile
 from indexer.types import DecodeSettings, Encoder, ModelSpec, Sample, TextSample, TowerSpec, Vectors
 from mmsearch import Engine
 from mmsearch.encoders import load_encoder
-from mmsearch.encoders.threads import available_cores
 
 
 class Device:

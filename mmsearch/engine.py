@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from indexer.cores import one_blas_thread
 from indexer.errors import EmptyLibraryError, LibraryNotFoundError, UsageError
 from indexer.library import Library
 from indexer.records import Removed
@@ -26,7 +27,6 @@ from mmsearch.cancel import Check, check_of, go_on
 from mmsearch.encoders import AUTO, DEFAULT_MODEL, load_encoder, loaded_if_here
 from mmsearch.encoders.events import OnModelEvent
 from mmsearch.encoders.request import ModelRequest
-from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.held import content_at, filter_of, stored_reading, why_not_held
 from mmsearch.insights import Insights
 from mmsearch.learning import Learning

@@ -100,7 +100,7 @@ class Insights:
             EmptyLibraryError: nothing has been indexed yet.
             CancelledError: `cancel` was set before the moments were there.
         """
-        from mmsearch.encoders.threads import one_blas_thread
+        from indexer.cores import one_blas_thread
         from mmsearch.literal import find_literally
         from mmsearch.search import search_in
 

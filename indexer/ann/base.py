@@ -10,19 +10,21 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from indexer.ann.calibration import Settings
+from indexer.ann.clusters import in_blocks
+from indexer.ann.codes import Coder, Codes
 from indexer.ann.exact import MARGIN, Rows, rescored, scan, selector
 from indexer.ann.files import BASE_MAGIC, HEAD_BYTES, Hashed, IndexFileError, head, opened, read_head, replaced
 from indexer.ann.gpu import DEEPEST, OnGpu, on_gpu
 from indexer.ann.policy import Structure
 from indexer.ann.rows import Ids, Mask, RowsOfIds
-from indexer.ann.threads import one_thread, threads_for
+from indexer.ann.threads import threads_for
 from indexer.halves import STORED_DTYPE, Halves, scales_of, unit_of
 from indexer.types import Vectors
 
@@ -33,7 +35,6 @@ _CENTRE_SAMPLE = 64  # vectors for each list to learn from
 _CODE_SAMPLE = 65_536  # vectors to learn codes from, at least
 _SMALL = 4000  # chosen vectors up to which all are compared, whatever is wanted
 _SHALLOWEST = 8  # candidates are at most one in so many vectors, else all are scanned
-_ROUNDS = 10  # of k-means
 
 
 class Base:
@@ -169,44 +170,38 @@ class Base:
     @classmethod
     def train(cls, structure: Structure, sources: Sequence[Rows], dim: int) -> Base:
         """A base of all vectors in `sources`, with codes that are learned from them."""
-        import faiss
-
-        index = faiss.index_factory(structure.dim, structure.factory, faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter = index.pq.cp.niter = _ROUNDS
-        index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1  # it warns of them on its own
-        index.cp.max_points_per_centroid = _CENTRE_SAMPLE
         sample = _padded(_sampled(sources, max(_CODE_SAMPLE, _CENTRE_SAMPLE * structure.lists)), structure.dim)
-        # Hundreds of small searches for centres: beside another program, threads that wait for each other took ten
-        # times as long as one alone.
-        with one_thread() if structure.lists <= FEW_LISTS else nullcontext():
-            index.train(sample)
-            return cls._filled(structure, index, sources, 0, dim)
+        return cls._coded(Coder.learned(structure, sample), sources, dim)
 
     def merged(self, sources: Sequence[Rows]) -> Base:
         """A base of all vectors in `sources`, the first of which is this one, by what was learned for it."""
         import faiss
 
+        if sources[0].alive is not None:  # without those that were removed
+            return self._coded(Coder.of(self.structure, self._index), sources, self.dim)
+        ids, rows = _gathered(sources, self.dim)
+        new = rows[len(self.ids) :]
+        sound = np.isfinite(new).all(axis=1)
         index = faiss.clone_index(self._index)
-        whole = sources[0].alive is None
-        if not whole:
-            index.reset()
-        return self._filled(self.structure, index, sources, int(whole), self.dim)
+        at = np.arange(len(self.ids), len(ids))[sound]
+        index.add_with_ids(_padded(unit_of(new[sound]), self.structure.dim), at)
+        return Base(self.structure, ids, rows, np.concatenate([self.scales, scales_of(new)]), index, {})
 
     @classmethod
-    def _filled(cls, structure: Structure, index: Any, sources: Sequence[Rows], have: int, dim: int) -> Base:
-        """A base of all sources, the first `have` of which are in its index already."""
-        ids = np.concatenate([part for source in sources for part, _ in source.blocks()])
-        rows, scales = np.empty((len(ids), dim), STORED_DTYPE), np.empty(len(ids), np.float32)
-        at = 0
-        for number, source in enumerate(sources):
-            for _, block in source.blocks():
-                rows[at : at + len(block)], scales[at : at + len(block)] = block, scales_of(block)
-                if number >= have:
-                    here = np.arange(at, at + len(block))
-                    sound = np.isfinite(block).all(axis=1)
-                    index.add_with_ids(_padded(unit_of(block[sound]), structure.dim), here[sound])
-                at += len(block)
-        return cls(structure, ids, rows, scales, index, {})
+    def _coded(cls, coder: Coder, sources: Sequence[Rows], dim: int) -> Base:
+        """A base of all vectors in `sources`."""
+        ids, rows = _gathered(sources, dim)
+        scales = np.empty(len(ids), np.float32)
+
+        def coded(block: slice) -> tuple[Ids, Codes]:
+            halves = rows[block]
+            scales[block] = scales_of(halves)
+            sound = np.isfinite(halves).all(axis=1)
+            codes = coder.codes_of(_padded(unit_of(halves[sound]), coder.structure.dim))
+            return block.start + np.flatnonzero(sound), codes
+
+        index = coder.index(in_blocks(coded, len(ids)))
+        return cls(coder.structure, ids, rows, scales, index, {})
 
 
 def _write(file: BinaryIO, base: Base, index: Any) -> dict[str, Any]:
@@ -249,6 +244,17 @@ def _check(path: Path, name: str, body: Hashed, parts: dict[str, Any]) -> None:
         raise IndexFileError(f"the {name} of {path} do not match their checksum")
 
 
+def _gathered(sources: Sequence[Rows], dim: int) -> tuple[Ids, Halves]:
+    """The ids and vectors of all sources, in new arrays."""
+    parts = [part for source in sources for part in source.blocks()]
+    rows = np.empty((sum(len(ids) for ids, _ in parts), dim), STORED_DTYPE)
+    at = 0
+    for ids, halves in parts:
+        rows[at : at + len(ids)] = halves
+        at += len(ids)
+    return np.concatenate([ids for ids, _ in parts]), rows
+
+
 def _sampled(sources: Sequence[Rows], count: int) -> Vectors:
     """About `count` vectors that are numbers, drawn at random: (n, dim) float32 of length 1."""
     total = sum(len(source.ids) for source in sources)
@@ -257,9 +263,15 @@ def _sampled(sources: Sequence[Rows], count: int) -> Vectors:
     for source in sources:
         alive = np.arange(len(source.ids)) if source.alive is None else np.flatnonzero(source.alive)
         most = min(len(alive), -(-count * len(alive) // max(total, 1)))
-        parts.append(source.halves[np.sort(rng.choice(alive, most, replace=False))])
-    halves = np.concatenate(parts)
-    return unit_of(halves[np.isfinite(halves).all(axis=1)])
+        drawn = np.sort(rng.choice(alive, most, replace=False))
+        parts += in_blocks(partial(_sound, source.halves, drawn), len(drawn))
+    return np.concatenate(parts)
+
+
+def _sound(halves: Halves, rows: Ids, block: slice) -> Vectors:
+    """Those of some rows that are numbers, (n, dim) float32 of length 1."""
+    some = halves[rows[block]]
+    return unit_of(some[np.isfinite(some).all(axis=1)])
 
 
 def _padded(vectors: Vectors, dim: int) -> Vectors:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from indexer.ann.clusters import in_blocks
 from indexer.ann.exact import Rows
 from indexer.halves import unit_of
 from indexer.types import Vectors
@@ -31,7 +32,7 @@ _STOPGAP = 96  # queries where there are no texts yet
 _DEEPEST = 4096  # vectors rescored, at most, for KS
 _HEADROOM = 1.25  # more are rescored than was enough for the queries that were asked
 _STEP = 0.5  # how far a query of one's own kind lies from a vector, in parts of how far vectors lie from their mean
-_BLOCK = 65_536  # rows
+_BLOCK = 16_384  # rows
 _GROWN = 1.5  # times as many vectors, for which settings are found out again
 _HALF = 0.5  # of what may be missed, so much may be missed for lists that are not probed
 
@@ -116,22 +117,29 @@ def calibrate(base: Base, texts: Vectors | None, target: float) -> Settings:
 
 def best_of(rows: Rows, scales: Vectors, queries: Vectors, k: int) -> np.ndarray:
     """The rows of the k highest scores of many queries, by matrix products: (q, k), best first."""
-    scores = np.empty((len(queries), 0), np.float32)
-    found = np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(rows.ids), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        halves, sound = rows.halves[here].astype(np.float32), scales[here] > 0
-        halves[~sound] = 0
-        some = queries @ (halves * scales[here, None]).T
-        some[:, ~sound] = -np.inf
+
+    def of_block(block: slice) -> tuple[np.ndarray, np.ndarray]:
+        halves, counts = rows.halves[block].astype(np.float32), scales[block] > 0
+        halves[~counts] = 0
         if rows.alive is not None:
-            some[:, ~rows.alive[here]] = -np.inf
-        best = np.argpartition(-some, min(k, some.shape[1]) - 1, axis=1)[:, :k]
-        scores = np.concatenate([scores, np.take_along_axis(some, best, 1)], axis=1)
-        found = np.concatenate([found, best + start], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
-    return found
+            counts &= rows.alive[block]
+        some = queries @ (halves * scales[block, None]).T
+        some[:, ~counts] = -np.inf
+        return _highest(some, np.arange(block.start, block.stop), k)
+
+    parts = in_blocks(of_block, len(rows.ids), _BLOCK)
+    scores = np.concatenate([part for part, _ in parts], axis=1)
+    found = np.concatenate([part for _, part in parts], axis=1)
+    scores, at = _highest(scores, np.arange(scores.shape[1]), k)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(found, np.take_along_axis(at, order, 1), 1)
+
+
+def _highest(scores: np.ndarray, names: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k highest scores of each row, in no order, and the names of their columns."""
+    count = scores.shape[1]
+    at = np.argpartition(scores, max(count - k, 0), axis=1)[:, max(count - k, 0) :]
+    return np.take_along_axis(scores, at, 1), names[at]
 
 
 def _places(base: Base, queries: Vectors, truth: np.ndarray, deepest: int, probes: int) -> np.ndarray:

@@ -6,10 +6,11 @@ beside another program that computes, the wait took twenty.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+
+from indexer.cores import available_cores
 
 MANY = 16
 """Queries from which it is worth while to wake other threads."""
@@ -40,7 +41,7 @@ def threads_for(queries: int) -> Iterator[None]:
 
 def each(function: Callable[[int], None], count: int) -> None:
     """`function` of 0, 1, ... count - 1, in threads where they are many, FAISS in each of them in one."""
-    workers = min(_cores(), count // MANY)
+    workers = min(available_cores(), count // MANY)
     if workers < 2:
         with one_thread():
             for at in range(count):
@@ -55,9 +56,3 @@ def each(function: Callable[[int], None], count: int) -> None:
     with ThreadPoolExecutor(workers, thread_name_prefix="rescore") as pool:
         for done in [pool.submit(some, first) for first in range(workers)]:
             done.result()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -24,11 +24,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.cores import one_blas_thread
 from indexer.errors import WeightsError
 from indexer.types import Vectors
 from mmsearch.encoders.light_tokens import KINDS, LightTokenizer, TokenIds
 from mmsearch.encoders.text_forward import TextLayout, text_vector
-from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.encoders.weights import cache_directory, is_stamped, write_atomically, write_stamp
 
 if TYPE_CHECKING:

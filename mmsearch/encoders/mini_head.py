@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.cores import one_blas_thread
 from indexer.errors import WeightsError
 from indexer.types import Vectors
 from mmsearch.encoders.efficientnet import FEATURES
 from mmsearch.encoders.minilm import DIM
-from mmsearch.encoders.threads import one_blas_thread
 from mmsearch.encoders.weights import HEAD_PATH
 
 Floats = NDArray[np.float32]

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.cores import one_blas_thread
 from indexer.legible import Legible
 from indexer.types import TextSample, TowerSpec, Vectors
 from mmsearch.encoders.bert import Floats, bert_numpy, bert_torch, read_safetensors
 from mmsearch.encoders.known_words import KnownWords
-from mmsearch.encoders.threads import map_with_torch, one_blas_thread
+from mmsearch.encoders.threads import map_with_torch
 from mmsearch.encoders.weights import MINILM_TOKENIZER, MINILM_WEIGHTS, unpacked_file
 
 if TYPE_CHECKING:

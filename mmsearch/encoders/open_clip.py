@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.cores import available_cores
 from indexer.errors import ModelError, WeightsError
 from indexer.types import ImageSample, TextSample, TowerSpec, Vectors
 from mmsearch.encoders import devices
@@ -24,7 +25,6 @@ from mmsearch.encoders.open_clip_network import brief, build, cut, encode_text, 
 from mmsearch.encoders.open_clip_source import Source
 from mmsearch.encoders.precision import Precision, choose_precision
 from mmsearch.encoders.preprocess import normalise
-from mmsearch.encoders.threads import available_cores
 
 if TYPE_CHECKING:
     import torch

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.cores import available_cores
 from indexer.errors import ModelError, WeightsError
 from indexer.types import AudioSample, TextSample
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, fingerprint_of, folder_of
-from mmsearch.encoders.threads import available_cores
 from mmsearch.encoders.weights import WHISPER_TOKENIZER, WHISPER_WEIGHTS, installed_file
 
 if TYPE_CHECKING:

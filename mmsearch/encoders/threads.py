@@ -8,13 +8,12 @@ which one was busy. Here each thread takes whole inputs and waits for nobody.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import lru_cache
-from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from indexer.cores import available_cores
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -36,56 +35,6 @@ def map_in_order(function: Callable[[Input], Output], inputs: Iterable[Input]) -
     return _pool().map(function, inputs)
 
 
-class _OneBlasThread:
-    """While anybody is inside, NumPy's matrix products take one thread.
-
-    The number is the whole process's. Where several threads are inside, the first to come lowers it, and the last to
-    go puts it back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-        self._limited: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                _may_set()
-                self._limited = _blas().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                _may_set()
-                self._limited.restore_original_limits()
-
-
-_one_blas_thread = _OneBlasThread()
-
-
-def one_blas_thread() -> AbstractContextManager[None]:
-    """A context in which NumPy's matrix products take one thread; several threads may be in it at once."""
-    return _one_blas_thread
-
-
-def _may_set() -> None:
-    """Let this thread set numbers: from version 3.8 on, threadpoolctl obeys the first thread that did, and no other."""
-    from threadpoolctl import OpenBLASController
-
-    if hasattr(OpenBLASController, "clear_controlling_thread"):
-        OpenBLASController.clear_controlling_thread(force=True)
-
-
-@lru_cache(maxsize=1)
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     import torch
@@ -97,10 +46,3 @@ def _pool() -> ThreadPoolExecutor:
         initializer=torch.set_num_threads,
         initargs=(1,),
     )
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which in a container may be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -350,7 +350,7 @@ class _threads:  # noqa: N801 - used as a function
         self._torch, self._before = torch, torch.get_num_threads()
 
     def __enter__(self) -> None:
-        from mmsearch.encoders.threads import available_cores
+        from indexer.cores import available_cores
 
         self._torch.set_num_threads(available_cores())
 

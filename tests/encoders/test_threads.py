@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from mmsearch.encoders.threads import one_blas_thread
+from indexer.cores import one_blas_thread
 
 
 def blas_threads() -> set[int]:

@@ -1,0 +1,81 @@
+"""Product-quantised codes in an inverted file: learned, worked out for many vectors, and packed for FAISS's scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.ann.clusters import clustered, nearest
+from indexer.ann.policy import Structure
+from indexer.ann.rows import Ids
+from indexer.ann.threads import one_thread
+from indexer.types import Vectors
+
+Codes = NDArray[np.uint8]
+
+_BITS = 4
+_ROUNDS = 10  # of k-means, for the codes
+
+
+class Coder:
+    """What was learned: the centres of the lists, and the codes of what is in them, which are not relative to those."""
+
+    def __init__(self, structure: Structure, centres: Vectors, quantiser: Any) -> None:
+        self.structure = structure
+        self.centres = centres
+        self._quantiser = quantiser
+        self._list_bytes = self._empty().coarse_code_size()
+
+    @classmethod
+    def learned(cls, structure: Structure, sample: Vectors) -> Coder:
+        """From some of the vectors, (n, dim) float32 of length 1."""
+        import faiss
+
+        quantiser = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
+        quantiser.cp.niter = _ROUNDS
+        quantiser.cp.min_points_per_centroid = 1  # it warns of them on its own
+        # Hundreds of small searches for centres: beside another program, threads that wait for each other took ten
+        # times as long as one alone.
+        with one_thread():
+            quantiser.train(sample)
+        return cls(structure, clustered(sample, structure.lists, np.random.default_rng(0)), quantiser)
+
+    @classmethod
+    def of(cls, structure: Structure, index: Any) -> Coder:
+        """What an index was made with."""
+        import faiss
+
+        quantiser = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
+        faiss.copy_array_to_vector(faiss.vector_to_array(index.pq.centroids), quantiser.centroids)
+        return cls(structure, index.quantizer.reconstruct_n(0, structure.lists), quantiser)
+
+    def codes_of(self, vectors: Vectors) -> Codes:
+        """The list and the code of each vector: (n, bytes) uint8. Called from several threads at once."""
+        lists = nearest(vectors, self.centres).astype("<i8").view(np.uint8).reshape(len(vectors), 8)
+        return np.concatenate([lists[:, : self._list_bytes], self._quantiser.compute_codes(vectors)], axis=1)
+
+    def index(self, parts: Iterable[tuple[Ids, Codes]]) -> Any:
+        """An index of FAISS of vectors with these ids and codes."""
+        import faiss
+
+        plain = self._empty()
+        for ids, codes in parts:
+            plain.add_sa_codes(codes, ids)
+        packed = faiss.IndexIVFPQFastScan(plain)
+        packed.own_fields, plain.own_fields = True, False  # it uses the same lists' centres
+        return packed
+
+    def _empty(self) -> Any:
+        import faiss
+
+        centres = faiss.IndexFlatIP(self.structure.dim)
+        centres.add(self.centres)
+        metric = faiss.METRIC_INNER_PRODUCT
+        plain = faiss.IndexIVFPQ(centres, self.structure.dim, self.structure.lists, self.structure.codes, _BITS, metric)
+        centres.this.disown()
+        plain.own_fields, plain.by_residual, plain.is_trained = True, False, True
+        plain.pq = self._quantiser
+        return plain
