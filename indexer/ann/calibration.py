@@ -111,7 +111,7 @@ def calibrate(base: Base, texts: Vectors | None, target: float) -> Settings:
             probed.append(probes)
             depths.append(depth)
             recalls.append(float((places[0][:, :k] < depth).mean()))
-        probes = min(lists, -(-probes * 3 // 2))
+        probes = min(lists, -(-probes * 6 // 5))
     return Settings(tuple(probed), tuple(depths), tuple(recalls), asked, len(groups[0]), len(base), target)
 
 
@@ -125,21 +125,21 @@ def best_of(rows: Rows, scales: Vectors, queries: Vectors, k: int) -> np.ndarray
             counts &= rows.alive[block]
         some = queries @ (halves * scales[block, None]).T
         some[:, ~counts] = -np.inf
-        return _highest(some, np.arange(block.start, block.stop), k)
+        scores, at = _highest(some, k)
+        return scores, at + block.start
 
     parts = in_blocks(of_block, len(rows.ids), _BLOCK)
-    scores = np.concatenate([part for part, _ in parts], axis=1)
     found = np.concatenate([part for _, part in parts], axis=1)
-    scores, at = _highest(scores, np.arange(scores.shape[1]), k)
+    scores, at = _highest(np.concatenate([part for part, _ in parts], axis=1), k)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(found, np.take_along_axis(at, order, 1), 1)
 
 
-def _highest(scores: np.ndarray, names: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k highest scores of each row, in no order, and the names of their columns."""
-    count = scores.shape[1]
-    at = np.argpartition(scores, max(count - k, 0), axis=1)[:, max(count - k, 0) :]
-    return np.take_along_axis(scores, at, 1), names[at]
+def _highest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k highest scores of each row, in no order, and where they are: (q, k), or as many as there are."""
+    first = max(scores.shape[1] - k, 0)
+    at = np.argpartition(scores, first, axis=1)[:, first:]
+    return np.take_along_axis(scores, at, 1), at
 
 
 def _places(base: Base, queries: Vectors, truth: np.ndarray, deepest: int, probes: int) -> np.ndarray:

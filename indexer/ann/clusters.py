@@ -24,7 +24,7 @@ BLOCK = 4096
 """Rows that a thread takes at a time."""
 
 _FIRST_ROUNDS = 6  # of k-means, where clusters are few
-_LAST_ROUNDS = 2  # with all of them, from centres that are good already
+_LAST_ROUNDS = 3  # with all of them, from centres that are good already
 _FEW = 256  # clusters that are looked for at once
 
 

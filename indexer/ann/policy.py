@@ -51,7 +51,7 @@ class Policy:
         if vectors * dim <= self.exact_components:
             return None
         padded = -(-dim // 4) * 4  # FAISS takes codes in pairs
-        lists = self.few_lists if vectors <= self.few else 64 * round(4 * math.sqrt(vectors) / 64)
+        lists = self.few_lists if vectors <= self.few else 64 * round(2 * math.sqrt(vectors) / 64)
         return Structure(max(1, min(lists, vectors // 4)), padded // 2, padded)
 
     def needs_training(self, structure: Structure, vectors: int, dim: int) -> bool:

@@ -6,11 +6,8 @@ beside another program that computes, the wait took twenty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-
-from indexer.cores import available_cores
 
 MANY = 16
 """Queries from which it is worth while to wake other threads."""
@@ -37,22 +34,3 @@ def threads_for(queries: int) -> Iterator[None]:
     else:
         with one_thread():
             yield
-
-
-def each(function: Callable[[int], None], count: int) -> None:
-    """`function` of 0, 1, ... count - 1, in threads where they are many, FAISS in each of them in one."""
-    workers = min(available_cores(), count // MANY)
-    if workers < 2:
-        with one_thread():
-            for at in range(count):
-                function(at)
-        return
-
-    def some(first: int) -> None:
-        with one_thread():
-            for at in range(first, count, workers):
-                function(at)
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="rescore") as pool:
-        for done in [pool.submit(some, first) for first in range(workers)]:
-            done.result()

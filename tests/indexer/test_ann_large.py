@@ -85,7 +85,7 @@ def true_scores(scores, found, queries, ids, vectors):
 @pytest.mark.parametrize("texts", [True, False])
 def test_text_and_picture_queries_find_what_numpy_finds(policy, texts):
     index, ids, vectors, queries = made(policy, texts=texts)
-    assert index.facts.structure == ("IVF8,PQ16x4fs" if policy is FEW else "IVF256,PQ16x4fs")
+    assert index.facts.structure == ("IVF8,PQ16x4fs" if policy is FEW else "IVF128,PQ16x4fs")
     assert index.facts.settings.asked == ("texts" if texts else "own vectors")
     assert index.facts.settings.depth(10) * 8 < len(index), "it would be scanned"
     pictures = unit_of(vectors[::40]) + np.random.default_rng(1).normal(0, 0.03, (100, 32)).astype(np.float32)
@@ -253,7 +253,7 @@ def test_the_policy_is_a_table_by_size():
     for dim in (384, 512, 768, 1024):
         assert policy.structure(5000, dim) is None
         assert policy.structure(100_000, dim).factory == f"IVF64,PQ{dim // 2}x4fs"
-    assert policy.structure(1_000_000, 512).factory == "IVF3968,PQ256x4fs"
+    assert policy.structure(1_000_000, 512).factory == "IVF1984,PQ256x4fs"
     assert policy.structure(100_000, 511).dim == 512
     assert policy.structure(100_000, 513).codes == 258
 
