@@ -398,7 +398,7 @@ def test_the_box_holds_what_an_address_asks_before_there_is_an_answer(visit, sit
     page.goto(f"{site.url}/?q=2%3A%22dark+green%22+%2B+red+-+blue+--kind+image")
     page.wait_for_selector(".chip")
     assert page.input_value("#words") == "red"
-    assert page.locator(".chip .name").all_text_contents() == ["dark green", "blue"]
+    assert page.locator(".chip .name").all_text_contents() == ['"dark green"', "blue"]
     assert page.locator(".chip.is-less .name").all_text_contents() == ["blue"]
     assert page.locator(".chip-weight").first.inner_text() == "×2"
     assert page.locator(".cell").count() == 0
@@ -410,9 +410,21 @@ def test_the_box_holds_what_an_address_asks_before_there_is_an_answer(visit, sit
     assert page.input_value("#words") == "something else"
 
 
+def test_a_phrase_is_the_same_typed_and_in_an_address(visitor):
+    page = visitor.page
+    visitor.ask('"red green"')
+    found = visitor.names()
+    page.goto(f"{visitor.url}/?q=%22red+green%22")
+    page.wait_for_selector(".cell")
+    assert page.input_value("#words") == '"red green"'
+    assert visitor.names() == found
+
+
 LINES = {
     "a red car": [("a red car", 1)],
     "x-ray of 12:30": [("x-ray of 12:30", 1)],
+    '"red car" - 2:"x-ray of 12:30"': [('"red car"', 1), ('"x-ray of 12:30"', -2)],
+    '"--kind" + "cat.png" + "12:sea" + "a - b"': [("--kind", 1), ("cat.png", 1), ("12:sea", 1), ("a - b", 1)],
     'he said "no" twice': [('he said "no" twice', 1)],
     '"say \\"no\\" + go" - text:"a - b"': [('say "no" + go', 1), ("a - b", -1)],
     "0.5:sea + sun": [("sea", 0.5), ("sun", 1)],
