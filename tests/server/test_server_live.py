@@ -189,7 +189,7 @@ def test_a_decoding_for_somebody_who_left_ends(read_engine, serve, monkeypatch, 
         except CancelledError:
             ended.set()
             raise
-        time.sleep(0.05)
+        time.sleep(0.2)  # twelve seconds in all: it is at work when the client leaves
 
     path = make.video(tmp_path / "long.mp4", [(n, 0, 0) for n in range(60)], fps=2)
     with live.client() as client, path.open("rb") as file:
