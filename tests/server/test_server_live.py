@@ -339,7 +339,7 @@ def test_two_hundred_at_once(read_engine, serve, item_of):
     async def all_at_once():
         # Of connections that it keeps, the client looks at each whenever one ends, which took a third of the time.
         most = httpx2.Limits(max_connections=200, max_keepalive_connections=0)
-        async with httpx2.AsyncClient(base_url=live.url, limits=most, timeout=60, trust_env=False) as many:
+        async with httpx2.AsyncClient(base_url=live.url, limits=most, timeout=200, trust_env=False) as many:
             wanted = [paths[number % len(paths)] for number in range(200)]
             return list(zip(wanted, await asyncio.gather(*map(many.get, wanted)), strict=True))
 
