@@ -80,6 +80,8 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
 def parse_words(text: str) -> Query:
     """The same from somebody who may not name files of this computer: what looks like a path is words.
 
+    A term that stands whole in double quotes is a phrase, unless they hold something off: a sign, an option, a path.
+
     Raises:
         UsageError: it cannot be read, or has a prefix that says that a file follows.
     """
@@ -90,8 +92,16 @@ def parse_words(text: str) -> Query:
                 f"files of this computer cannot be named here ({piece.prefix}:...); to look for the words, put them "
                 "in double quotes"
             )
-    terms = (Term("text", piece.body, piece.sign * piece.weight) for piece in pieces)
+    terms = (Term("text", _phrase_or_words(piece), piece.sign * piece.weight) for piece in pieces)
     return Query(tuple(terms), **_read_options(options))
+
+
+def _phrase_or_words(piece: _Piece) -> str:
+    """What a term says. Quotes that hold nothing off, so that `format_query` would not write them, make a phrase."""
+    if not piece.quoted or piece.prefix is not None or '"' in piece.body:
+        return piece.body
+    words = Term("text", piece.body)
+    return f'"{piece.body}"' if _reads_back(words, piece.body, piece.body) else piece.body
 
 
 def parse_arguments(

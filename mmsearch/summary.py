@@ -60,13 +60,18 @@ class KeyMoment:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Key moments of a video, in order of time. `coverage`: how much of the video they cover, in [0, 1]."""
+    """Key moments of a video, in order of time.
+
+    `coverage`: how much of the video they cover, in [0, 1]. `covered`: the same frame by frame, in order of time: its
+    start and end in seconds, and how like the nearest key moment it is, in [0, 1].
+    """
 
     path: str
     duration_seconds: float
     frames: int
     coverage: float
     moments: tuple[KeyMoment, ...]
+    covered: tuple[tuple[float, float, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON values: see docs/json.md."""
@@ -121,7 +126,8 @@ def summary_of(library: Library, content: int, path: str, moments: int | None = 
     vectors, spans = visual.vectors[order], visual.spans[order]
     durations = np.maximum(spans[:, 1] - spans[:, 0], 1e-3)
     chosen, gains = key_frames(vectors, durations, moments)
-    nearest = np.argmax(_similarities(vectors, vectors[chosen]), axis=1)
+    likeness = _similarities(vectors, vectors[chosen])
+    nearest = np.argmax(likeness, axis=1)
     whole = sum(gains) or 1.0
     speech = [] if generation is None else lines_of(library.store, generation[0], content, ["speech"])
     made = [
@@ -141,6 +147,7 @@ def summary_of(library: Library, content: int, path: str, moments: int | None = 
         len(spans),
         min(1.0, sum(gains) / _most(vectors, durations)),
         tuple(made),
+        tuple((*span, share) for span, share in zip(spans.tolist(), likeness.max(axis=1).tolist(), strict=True)),
     )
 
 

@@ -177,7 +177,7 @@ class Firefox(Driven):
         super().__init__(subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment))
         said = profile / "MarionetteActivePort"
         _wait(lambda: said.exists() and bool(said.read_text().strip()), self._process)
-        self._socket = socket.create_connection(("127.0.0.1", int(said.read_text())), timeout=60)
+        self._socket = socket.create_connection(("127.0.0.1", int(said.read_text())), timeout=120)
         self._received = b""
         self._numbers = itertools.count(1)
         self._read()  # it says hello
@@ -276,7 +276,7 @@ class WebKit(Driven):
         quiet = subprocess.DEVNULL
         command = [driver, f"--port={port}"]
         super().__init__(subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment))
-        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60)
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120)
 
         def answers() -> bool:
             try:
@@ -307,7 +307,7 @@ class WebKit(Driven):
         super().close()
         self._http.close()
         self._display.terminate()
-        self._display.wait(10)
+        self._display.wait(60)
         assert self._display.stdout is not None
         self._display.stdout.close()
 

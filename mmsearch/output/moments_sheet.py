@@ -25,6 +25,10 @@ _MARGIN = 36
 _HEADER = 92
 _BAR = 10
 
+Colour = tuple[int, int, int]
+
+_COVERED: Colour = (52, 88, 138)
+
 
 def draw(summary: Summary) -> Image.Image:
     """The sheet as a picture: a line of time with the moments on it, and a tile for each."""
@@ -54,10 +58,19 @@ def _header(pen: ImageDraw.ImageDraw, summary: Summary, width: int, letters: dic
     inner = width - 2 * _MARGIN
     pen.rectangle((_MARGIN, 60, _MARGIN + inner, 60 + _BAR), fill=MAT)
     whole = summary.duration_seconds or 1.0
+    for start, end, share in summary.covered:  # faint where a moment stands for what is seen, as much as it is like it
+        first, last = (round(_MARGIN + seconds / whole * inner) for seconds in (start, end))
+        pen.rectangle((first, 60, max(first, last - 1), 60 + _BAR), fill=_between(MAT, _COVERED, share))
     for moment in summary.moments:
         left = _MARGIN + moment.start_seconds / whole * inner
         right = max(left + 3, _MARGIN + moment.end_seconds / whole * inner - 3)  # neighbours stay apart
         pen.rectangle((left, 60, right, 60 + _BAR), fill=ACCENT)
+
+
+def _between(one: Colour, other: Colour, share: float) -> Colour:
+    """A colour on the way from one to another, `share` in [0, 1] of it."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def _tile(sheet: Image.Image, at: tuple[int, int], moment: KeyMoment, path: str, letters: dict[int, Letters]) -> None:

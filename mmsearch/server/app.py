@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -19,6 +19,7 @@ from mmsearch.engine import Engine
 from mmsearch.server import library, media, queries, why
 from mmsearch.server.errors import add_handlers
 from mmsearch.server.guard import Guard
+from mmsearch.server.parameters import only_known_parameters
 from mmsearch.server.service import Service
 from mmsearch.server.settings import API, ServerSettings
 
@@ -70,7 +71,7 @@ def create_app(engine: Engine, settings: ServerSettings | None = None, *, warm_u
     app.state.service = service
     add_handlers(app)
     for part in (queries, media, library, *((why,) if hasattr(engine, "explain") else ())):
-        app.include_router(part.router, prefix=API)
+        app.include_router(part.router, prefix=API, dependencies=[Depends(only_known_parameters)])
     _secure(app, settings)
     if PAGE.is_dir():
         app.mount("/", Page(directory=PAGE, html=True), name="page")

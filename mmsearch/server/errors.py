@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,13 @@ def not_found(what: str = "item") -> ApiError:
 # The first that fits. Messages of the library itself are for the person at its command line, and name its folder:
 # where a text is given here, it is said in their place.
 _TABLE: tuple[tuple[type[Exception], int, str, str | None, str | None], ...] = (
-    (EmptyLibraryError, 409, "empty_library", "nothing has been indexed yet", "index a folder: mmsearch index FOLDER"),
+    (
+        EmptyLibraryError,
+        409,
+        "empty_library",
+        "nothing has been indexed yet",
+        "index a folder: in the page's view of the library, or where the server runs with: mmsearch index FOLDER",
+    ),
     (LibraryLockedError, 409, "locked", "another process is writing to the library", "try again when it is done"),
     (LibraryError, 500, "library", "the library cannot be used now", "see what is wrong with: mmsearch verify"),
     (ModelError, 503, "model", "the model cannot be used now", "see what is wrong with: mmsearch models"),
@@ -86,8 +93,26 @@ def api_error(error: Exception) -> ApiError | None:
         return error
     for kind, status, name, message, hint in _TABLE:
         if isinstance(error, kind):
-            return ApiError(status, name, message or str(error), hint)
+            return ApiError(status, name, message or _spoken(str(error)), hint)
     return None
+
+
+# What the library says to whoever sits at its command line, as it is said to whoever asks from elsewhere.
+_ELSEWHERE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r",? for example: mmsearch query .*", re.DOTALL), ""),
+    (
+        re.compile(r"leave --no-words out, so that it is looked for as words"),
+        'let words count (no --no-words in the line, "words": true in a request)',
+    ),
+    (re.compile(r", or raise the limit \(mmsearch index --max-megapixels\)"), ""),
+    (re.compile(r": name a folder, for example: mmsearch index \S+"), ": name a folder"),
+)
+
+
+def _spoken(message: str) -> str:
+    for pattern, words in _ELSEWHERE:
+        message = pattern.sub(words, message)
+    return message
 
 
 def body_of(error: ApiError) -> dict[str, Any]:

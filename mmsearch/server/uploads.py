@@ -132,9 +132,11 @@ class Uploads:
             oldest.path.unlink(missing_ok=True)
 
     def _probe(self, path: Path) -> MediaInfo:
-        """What the file says of itself; no more than headers and one frame are decoded."""
+        """What the file says of itself; no more than headers and one frame are decoded. A picture is that frame."""
         with open_media(path, self._settings(1, None), format=sniff(path)) as media:
             info = media.info
+            if info.kind == "image":  # one that is cut short is refused, as it is by indexing
+                next(iter(media.samples), None)
         if info.duration_seconds is not None and info.duration_seconds > self._limits.upload_seconds:
             raise MediaTooLargeError(
                 f"it lasts {info.duration_seconds:.0f} s, and what is searched by lasts at most "

@@ -72,7 +72,7 @@ def test_offline_by_choice_is_mini_and_asks_nobody(fast_hub, monkeypatch, variab
 
 
 @pytest.mark.parametrize("absent", ["silent server", "name looked up for ever", "nobody listens"])
-def test_without_a_network_it_is_mini_within_three_seconds(fast_hub, monkeypatch, absent):
+def test_without_a_network_it_is_mini_soon(fast_hub, monkeypatch, absent):
     from huggingface_hub import constants
 
     waiting = threading.Event()
@@ -86,7 +86,8 @@ def test_without_a_network_it_is_mini_within_three_seconds(fast_hub, monkeypatch
     events = []
     began = time.monotonic()
     assert choose_model(events.append) == "mini"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20  # of PROBE_SECONDS; the hub's own client tries for a minute
+    assert absent != "silent server" or len(fast_hub.asked) == 1
     assert_mini(events, "http")
     waiting.set()
 

@@ -461,7 +461,7 @@ def test_without_a_network_it_says_soon_what_to_do(hub, monkeypatch, offline):
         WeightsError, match=rf"{expected}.*hf download someone/absent --local-dir absent.*clap:/path/to"
     ):
         clap_towers("someone/absent")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("pickled", [False, True])

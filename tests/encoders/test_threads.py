@@ -44,14 +44,14 @@ def test_threads_that_overlap_leave_it_as_it_was():
     def first() -> None:
         with one_blas_thread():
             first_is_in.set()
-            assert second_is_in.wait(10)
+            assert second_is_in.wait(60)
         first_is_out.set()
 
     def second() -> None:
-        assert first_is_in.wait(10)
+        assert first_is_in.wait(60)
         with one_blas_thread():
             second_is_in.set()
-            assert first_is_out.wait(10)
+            assert first_is_out.wait(60)
             seen.append(blas_threads())
 
     threads = [threading.Thread(target=run) for run in (first, second)]

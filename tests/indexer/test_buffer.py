@@ -30,7 +30,7 @@ def test_put_waits_until_the_weight_inside_leaves_room():
     thread.start()
     assert not done.wait(0.1)
     assert buffer.get() == "heavy"
-    assert done.wait(5)
+    assert done.wait(60)
     thread.join()
 
 
@@ -57,5 +57,5 @@ def test_closing_wakes_whoever_waits(waiting):
     thread.start()
     time.sleep(0.05)
     buffer.close()
-    thread.join(5)
+    thread.join(60)
     assert len(raised) == 1

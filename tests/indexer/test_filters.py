@@ -342,7 +342,7 @@ def test_many_stars_take_no_time():
     started = time.perf_counter()
     assert not name_fits("*a" * 40 + "b", "a" * 200)
     assert not path_fits("**/" * 300 + "b", "/".join("a" * 200), "c")
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 20  # and not for ever
 
 
 def test_copies_are_filtered_one_by_one_and_missing_files_never_fit(tmp_path):

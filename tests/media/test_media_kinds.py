@@ -152,7 +152,7 @@ def survives(path, settings):
             count = sum(1 for _ in media.samples)
     except MediaError:
         count = 0
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     assert count < 10_000
 
 

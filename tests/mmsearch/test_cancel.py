@@ -181,7 +181,7 @@ def test_who_waits_for_a_turn_and_leaves_does_not_take_it() -> None:
         waiting = threading.Thread(target=ask)
         waiting.start()
         cancel.set()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert ran == []
     with turn.while_wanted(check_of(None)), pytest.raises(CancelledError), turn.while_wanted(check_of(cancel)):

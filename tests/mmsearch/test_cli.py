@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -250,7 +249,12 @@ SLOW = """
 import sys
 from indexer.testing import FakeEncoder
 import mmsearch.engine
-mmsearch.engine.load_encoder = lambda name: FakeEncoder(name, seconds_per_batch=0.2)
+class Slow(FakeEncoder):
+    def encode(self, tower, prepared):
+        print("encoding", file=sys.stderr, flush=True)
+        return super().encode(tower, prepared)
+seconds = float(sys.argv.pop(1))
+mmsearch.engine.load_encoder = lambda name: Slow(name, seconds_per_batch=seconds)
 from mmsearch.cli import main
 sys.argv = ["mmsearch", *sys.argv[1:]]
 main()
@@ -262,17 +266,20 @@ main()
 def test_one_interrupt_ends_an_index_run_cleanly(tmp_path, make, number):
     for n in range(200):
         make.image(tmp_path / "media" / f"{n}.png", (n, 1, 0))
-    command = [sys.executable, "-c", SLOW, "index", str(tmp_path / "media"), "--library", str(tmp_path / "library")]
+    asked = ["index", str(tmp_path / "media"), "--library", str(tmp_path / "library")]
+    command = [sys.executable, "-c", SLOW, "3", *asked]  # 20 s in all: it is at work when it is interrupted
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "library" / "library.sqlite").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(0.5)
+    said = ""
+    while "encoding" not in said:
+        said = process.stderr.readline()
+        assert said, "it ended"
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Interrupted. What was done is kept" in out
     assert "Traceback" not in err
-    run = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", SLOW, "0", *asked, "--json"], capture_output=True, text=True, check=True
+    )
     report = json.loads(run.stdout)
     assert report["added"] + report["unchanged"] == 200

@@ -278,8 +278,9 @@ def test_ctrl_c_ends_a_download_which_the_next_run_goes_on_with(fast_hub, tmp_pa
         while fast_hub.sent < 2_000_000:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
+        fast_hub.bytes_per_second = 100_000  # it is not done before it hears of it
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "interrupted; what was fetched is kept, and the same command goes on from there" in err
     assert "Traceback" not in err

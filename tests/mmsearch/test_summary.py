@@ -12,6 +12,8 @@ from indexer.errors import UsageError
 from indexer.items import Line
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
+from mmsearch.output.colours import ACCENT, MAT
+from mmsearch.output.moments_sheet import _COVERED
 from mmsearch.summary import _said, _similarities, key_frames
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255)]
@@ -132,6 +134,24 @@ def test_the_command_prints_and_draws(run, video):
     assert list(value) == ["version", "path", "duration", "frames", "coverage", "moments"]
     assert set(value["moments"][0]) == {"start", "end", "gain", "stands_for", "text"}
     assert value["moments"][0]["text"] == "cat"
+
+
+def test_the_bar_of_the_sheet_shows_as_much_as_is_covered(video, tmp_path):
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        engine.index(tmp_path / "media")
+        some, whole = engine.summary(video, 1), engine.summary(video, 12)
+    for found in (some, whole):
+        seconds = sum((end - start) * share for start, end, share in found.covered)
+        assert seconds / found.duration_seconds == pytest.approx(found.coverage, abs=0.02)
+        bar = np.asarray(found.picture())[65, 36:-36]
+        for start, end, share in found.covered:
+            colour = bar[int((start + end) / 2 / found.duration_seconds * len(bar))]
+            if start in {moment.start_seconds for moment in found.moments}:
+                assert tuple(colour) == ACCENT
+            else:
+                assert colour == pytest.approx(np.array(MAT) + share * (np.array(_COVERED) - MAT), abs=1)
+    assert any(0.1 < share < 1 for _, _, share in some.covered)
+    assert whole.coverage > 0.95 > some.coverage
 
 
 def test_a_video_that_went_is_drawn_with_blanks(video, tmp_path):

@@ -86,7 +86,7 @@ def test_a_terminal_is_asked_and_one_that_says_nothing_holds_up_nothing(answers)
         [sys.executable, "-c", CHILD, "20" if answers else "0.2"], stdin=theirs, stdout=theirs, start_new_session=True
     )
     os.close(theirs)
-    said, until = b"", time.monotonic() + 30
+    said, until = b"", time.monotonic() + 120
     answered = False
     try:
         while time.monotonic() < until:
@@ -101,7 +101,7 @@ def test_a_terminal_is_asked_and_one_that_says_nothing_holds_up_nothing(answers)
     except OSError:  # how Linux says that the other end is closed
         pass
     finally:
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         os.close(ours)
     _, got, seconds = said[said.index(b"answer") :].split()
     if answers:

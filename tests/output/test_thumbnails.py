@@ -81,7 +81,7 @@ def test_a_disk_that_does_not_answer_holds_up_nothing(media, a_hit, monkeypatch)
     monkeypatch.setattr(module, "thumbnail", slow)
     begin = time.monotonic()
     found = list(thumbnails([a_hit("/gone"), *[a_hit("/here")] * 5], SIZE, 0.3))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     assert is_blank(found[0])
     assert [image.size for image in found[1:]] == [(3, 3)] * 5  # the other worker goes on
     answered.set()

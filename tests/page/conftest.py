@@ -59,7 +59,7 @@ class Site:
         self.server, self.service = server_of(engine, self.settings)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
         self.thread.start()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.server.started and time.monotonic() < until:
             time.sleep(0.01)
         assert self.server.started
@@ -70,7 +70,7 @@ class Site:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(60)
         self.listening.close()
         assert not self.thread.is_alive()
 
@@ -164,6 +164,7 @@ def browser(said: Path) -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
         flags = [*FLAGS, f"--use-file-for-fake-audio-capture={said}"]
         found = playwright.chromium.launch(executable_path=path, args=flags)
+        sync_api.expect.set_options(timeout=30_000)  # a machine may have much else to do
         yield found
         found.close()
 
@@ -211,6 +212,16 @@ class Visitor:
             act()
         self.page.wait_for_selector("#results[aria-busy=false]", state="attached")
 
+    def card(self, name: str) -> None:
+        """Open the card of a filter; it is open when it has taken the focus."""
+        self.page.get_by_role("button", name=name).click()
+        self.page.wait_for_selector(".card:popover-open :focus")
+
+    def close_card(self) -> None:
+        """Close the open card with Esc; the row of filters is made anew only after that."""
+        self.page.keyboard.press("Escape")
+        self.until("[...document.querySelectorAll('.card')].every((card) => !card.childElementCount)")
+
     def until(self, expression: str, seconds: float = 30.0) -> Any:
         """Wait until something is true on the page; what it is. (Playwright's own way needs eval, which we forbid.)"""
         end = time.monotonic() + seconds
@@ -218,6 +229,18 @@ class Visitor:
             assert time.monotonic() < end, f"not true in {seconds} s: {expression}"
             self.page.wait_for_timeout(30)
         return found
+
+    def wait(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
+        """Wait until something is true here, while the browser is listened to."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"not true in {seconds} s"
+            self.page.wait_for_timeout(30)
+
+    @property
+    def address(self) -> str:
+        """What the address bar says now."""
+        return str(self.page.evaluate("location.href"))
 
     def boxes(self, *selectors: str) -> list[dict[str, float]]:
         """Where things are, all at one time, once they are there and stay where they are."""

@@ -97,7 +97,7 @@ class Live:
         self.server, self.service = server_of(engine, self.settings)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
         self.thread.start()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not self.server.started and time.monotonic() < until:
             time.sleep(0.01)
         assert self.server.started
@@ -111,11 +111,11 @@ class Live:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **how: Any) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, trust_env=False, timeout=20, **how)
+        return httpx2.Client(base_url=self.url, trust_env=False, timeout=60, **how)
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(60)
         self.listening.close()
         assert not self.thread.is_alive()
 

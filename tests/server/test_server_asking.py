@@ -52,7 +52,7 @@ def test_terms_with_weights_and_signs(client):
 
 
 def test_a_line_means_what_its_terms_mean(client):
-    by_line = client.get(f"{API}/query", params={"q": '2:red - "green" --kind image --limit 2'}).json()
+    by_line = client.get(f"{API}/query", params={"q": '2:red - text:"green" --kind image --limit 2'}).json()
     by_terms = query(client, [{"text": "red", "weight": 2}, {"text": "green", "weight": -1}], kinds=["image"], k=2)
     assert by_line["hits"] == by_terms["hits"]
     assert by_line["query"] == by_terms["query"]
@@ -291,6 +291,74 @@ def test_facets_count_what_there_is(client):
     assert found["lengths"][0] == {"min_seconds": 0.0, "max_seconds": 10.0, "files": 2}
     assert found["lengths"][-1]["max_seconds"] is None
     assert found["with_place"] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        ('"red car"', ['"red car"']),  # as it is among other words: nothing else takes the quotes away
+        ('2:"red car" - "green"', ['"red car"', '"green"']),
+        ('red "sports car"', ['red "sports car"']),
+        ('"red - car"', ["red - car"]),  # here they hold something off
+        ('"--kind" + "cat.png" + "2:red" + "image:x"', ["--kind", "cat.png", "2:red", "image:x"]),
+        ('text:"red car"', ["red car"]),
+        ('"\\"red - car\\""', ['"red - car"']),
+        ('"he said \\"no\\" - twice"', ['he said "no" - twice']),
+    ],
+)
+def test_quotes_of_a_line_are_as_they_were_typed(client, line, texts):
+    asked = client.get(f"{API}/query", params={"q": line}).json()["query"]
+    assert [term["text"] for term in asked["request"]["terms"]] == texts
+    again = client.get(f"{API}/query", params={"q": asked["line"]}).json()["query"]
+    assert again == asked
+
+
+def test_a_quoted_phrase_is_looked_for_as_it_stands(own, engine, tmp_path):
+    (tmp_path / "media" / "apart.txt").write_text("dog cat bird dog")
+    (tmp_path / "media" / "together.txt").write_text("rain cat dog rain")
+    engine.index(tmp_path / "media")
+    hits = own.get(f"{API}/query", params={"q": '"cat dog" --kind text'}).json()["hits"]
+    assert [hit["name"] for hit in hits if "cat dog" in hit["matched"]] == ["together.txt"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "takes"),
+    [
+        ("/query?q=red&kind=image", "kind", "q and k"),
+        ("/query?q=red&limit=3", "limit", "q and k"),
+        ("/status?trouble=3", "trouble", "takes troubles"),
+        ("/facets?kind=image", "kind", "takes none"),
+        ("/index?since=3", "since", "takes none"),
+        ("/items/{item}?size=3", "size", "takes none"),
+        ("/items/{item}/thumbnail?width=3", "width", "size and t"),
+        ("/items/{item}/waveform?from=3", "from", "points and start and end"),
+        ("/items/{item}/media?save=1", "save", "takes download"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_an_error(client, item_of, path, name, takes):
+    answer = client.get(API + path.format(item=item_of("clip.mp4")))
+    said = refused(answer, 422, "invalid")
+    assert f'no parameter "{name}"' in said
+    assert takes in said
+    assert ("--kind image" in answer.json().get("hint", "")) == path.startswith("/query")
+
+
+@pytest.mark.parametrize("line", ["- red", "--kind image", '""', "+"])
+def test_what_is_wrong_with_a_line_is_said_without_the_command_line(client, line):
+    answer = client.get(f"{API}/query", params={"q": line})
+    assert "mmsearch" not in refused(answer, 400, "bad_query")
+
+
+def test_a_picture_that_is_cut_short_is_refused_when_it_is_sent(client, shelf, make, tmp_path):
+    """As indexing refuses it."""
+    from PIL import Image
+
+    path = tmp_path / "whole.jpg"
+    Image.effect_noise((400, 300), 90).save(path)
+    whole = path.read_bytes()
+    assert client.post(f"{API}/uploads", files={"file": ("a.jpg", whole)}).status_code == 200
+    answer = client.post(f"{API}/uploads", files={"file": ("a.jpg", whole[: len(whole) * 2 // 3])})
+    assert "cut short" in refused(answer, 422, "bad_media")
 
 
 def test_an_empty_library_says_so(tmp_path):

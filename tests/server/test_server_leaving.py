@@ -14,7 +14,7 @@ from mmsearch import Engine
 API = "/api/v1"
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
@@ -29,7 +29,7 @@ class Gate:
 
     def stand(self):
         self.reached.set()
-        assert self.open.wait(20)
+        assert self.open.wait(60)
 
 
 class Blocking(FakeEncoder):
@@ -71,7 +71,7 @@ def searched(monkeypatch):
 
 def post(live, path, value):
     body = json.dumps(value).encode()
-    raw = socket.create_connection(("127.0.0.1", live.port), timeout=10)
+    raw = socket.create_connection(("127.0.0.1", live.port), timeout=60)
     head = f"POST {API}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return raw
@@ -90,7 +90,7 @@ def test_in_the_middle_of_encoding(engine, model, serve, searched, item_of, path
     live = serve(engine)
     model.gate = gate = Gate()
     raw = post(live, path.format(item=item_of("half.png")), {"terms": [{"text": "red"}, {"text": "green"}]})
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     before = model.encoded.total()
     if leaves:
         raw.close()
@@ -119,7 +119,7 @@ def test_in_the_middle_of_the_channels(engine, serve, monkeypatch):
 
     monkeypatch.setattr(Library, "search", search)
     raw = post(live, "/query", {"terms": [{"text": "red"}]})
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     raw.close()
     until(lambda: knows_it_is_alone(live))
     gate.open.set()
@@ -137,7 +137,7 @@ def test_a_new_query_in_the_place_of_one_that_was_left(engine, model, serve):
     live = serve(engine, limits=Limits(query_workers=1))
     model.gate = gate = Gate()
     first = post(live, "/query", {"terms": [{"text": "red"}, {"text": "green"}, {"text": "blue"}]})
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     second = post(live, "/query", {"terms": [{"text": "cat"}]})
     until(lambda: live.service.queries.held == 2)
     before = model.encoded["text"]
@@ -154,7 +154,7 @@ def test_a_server_that_ends_waits_for_no_search(engine, model, serve, searched):
     live = serve(engine)
     model.gate = gate = Gate()
     raw = post(live, "/query", {"terms": [{"text": "red"}, {"text": "green"}]})
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     live.service.close()
     gate.open.set()
     assert raw.recv(12) == b"HTTP/1.1 503"

@@ -22,7 +22,7 @@ def refused(answer, status, error):
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
 
 
-def ended(client, seconds=20):
+def ended(client, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         job = client.get(f"{API}/index").json()

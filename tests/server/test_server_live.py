@@ -22,7 +22,7 @@ from mmsearch.server.run import listen
 API = "/api/v1"
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     """Wait for something that happens soon."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -37,7 +37,7 @@ def connected(live, size=None):
     if size:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     raw.connect(("127.0.0.1", live.port))
-    raw.settimeout(10)
+    raw.settimeout(60)
     return raw
 
 
@@ -143,7 +143,7 @@ class Held:
 
         def query(asked, *args, **how):
             self.begun.append(asked.terms[0].value)
-            assert self.go.wait(20)
+            assert self.go.wait(60)
             return before(asked, *args, **how)
 
         monkeypatch.setattr(engine, "query", query)
@@ -189,16 +189,16 @@ def test_a_decoding_for_somebody_who_left_ends(read_engine, serve, monkeypatch, 
         except CancelledError:
             ended.set()
             raise
-        time.sleep(0.05)
+        time.sleep(0.2)  # twelve seconds in all: it is at work when the client leaves
 
     path = make.video(tmp_path / "long.mp4", [(n, 0, 0) for n in range(60)], fps=2)
     with live.client() as client, path.open("rb") as file:
         sent = client.post(f"{API}/uploads", files={"file": ("long.mp4", file)}).json()
     monkeypatch.setattr(uploads, "check_left", watched)
     raw = send(live, f"{API}/query?q=upload:{sent['upload']}")
-    assert seen.wait(10)
+    assert seen.wait(60)
     raw.close()
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_more_than_can_wait_is_refused(read_engine, serve, monkeypatch):
@@ -229,7 +229,7 @@ def test_an_answer_that_takes_too_long_is_given_up(read_engine, serve, monkeypat
 
 
 def test_who_sends_drop_by_drop_is_hung_up_on_and_holds_nobody_up(read_engine, serve):
-    live = serve(read_engine, limits=Limits(header_seconds=0.6, connections=80))
+    live = serve(read_engine, limits=Limits(header_seconds=2.0, connections=80))
     slow = [connected(live) for _ in range(60)]
     for raw in slow:
         raw.sendall(b"GET /api/v1/status HT")
@@ -250,15 +250,15 @@ def test_who_sends_drop_by_drop_is_hung_up_on_and_holds_nobody_up(read_engine, s
 
 def test_who_says_nothing_at_all_is_hung_up_on(read_engine, serve):
     live = serve(read_engine, limits=Limits(header_seconds=0.3))
-    raw = connected(live)
     started = time.monotonic()
+    raw = connected(live)
     assert rest_of(raw).startswith(b"HTTP/1.1 408")
-    assert 0.2 < time.monotonic() - started < 3
+    assert 0.2 < time.monotonic() - started < 12  # it is 15 s where nobody says
     raw.close()
 
 
 def test_a_second_request_may_not_be_slow_either(read_engine, serve):
-    live = serve(read_engine, limits=Limits(header_seconds=0.4))
+    live = serve(read_engine, limits=Limits(header_seconds=2.0))
     raw = send(live, f"{API}/index")
     assert raw.recv(12) == b"HTTP/1.1 200"
     raw.sendall(b"GET /api/v1/ind")
@@ -281,11 +281,11 @@ def test_a_body_that_does_not_come(read_engine, serve):
 def test_who_does_not_take_the_answer_is_hung_up_on(engine, serve, make, tmp_path):
     make.tones(tmp_path / "media" / "big.wav", ["cat"] * 125, rate=48000)
     engine.index(tmp_path / "media")
-    live = serve(engine, limits=Limits(send_seconds=0.4))
+    live = serve(engine, limits=Limits(send_seconds=2.0))
     with live.client() as client:
         hits = client.get(f"{API}/query", params={"q": "cat", "k": 50}).json()["hits"]
         item = next(hit["item"] for hit in hits if hit["name"] == "big.wav")
-        files = lambda: sum("big.wav" in os.readlink(f"/proc/self/fd/{n}") for n in open_files())  # noqa: E731
+        files = lambda: sum("big.wav" in path for path in open_files())  # noqa: E731
         raw = connected(live, size=4096)
         raw.sendall(f"GET {API}/items/{item}/media HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         until(lambda: files() == 1)
@@ -302,9 +302,8 @@ def test_who_does_not_take_the_answer_is_hung_up_on(engine, serve, make, tmp_pat
 
 def open_files():
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            os.readlink(f"/proc/self/fd/{name}")
-            yield name
+        with contextlib.suppress(OSError):  # another thread may close it meanwhile
+            yield os.readlink(f"/proc/self/fd/{name}")
 
 
 # --- clients that are many ---
@@ -340,7 +339,7 @@ def test_two_hundred_at_once(read_engine, serve, item_of):
     async def all_at_once():
         # Of connections that it keeps, the client looks at each whenever one ends, which took a third of the time.
         most = httpx2.Limits(max_connections=200, max_keepalive_connections=0)
-        async with httpx2.AsyncClient(base_url=live.url, limits=most, timeout=60, trust_env=False) as many:
+        async with httpx2.AsyncClient(base_url=live.url, limits=most, timeout=200, trust_env=False) as many:
             wanted = [paths[number % len(paths)] for number in range(200)]
             return list(zip(wanted, await asyncio.gather(*map(many.get, wanted)), strict=True))
 
@@ -439,8 +438,8 @@ def test_it_ends_though_somebody_listens_to_events(read_engine, serve):
         live.server.should_exit = True
         with pytest.raises(AssertionError, match="the stream ended"):
             events.next()
-        live.thread.join(10)
-        assert time.monotonic() - started < 4
+        live.thread.join(60)
+        assert time.monotonic() - started < 12  # no sooner than a heartbeat, if it waited for the listener
         events.close()
 
 
@@ -452,20 +451,20 @@ def test_the_command_says_where_it_is_and_ends_when_told(tmp_path, how):
         said = ran.stdout.readline()
         assert said.startswith("mmsearch is at http://127.0.0.1:"), said + ran.stderr.read()
         url = said.split()[3]
-        answer = httpx2.get(f"{url}api/v1/status", trust_env=False)
+        answer = httpx2.get(f"{url}api/v1/status", trust_env=False, timeout=60)
         assert answer.json()["empty"]
     finally:
         ran.send_signal(how)
-        out, err = ran.communicate(timeout=20)
+        out, err = ran.communicate(timeout=60)
     assert (ran.returncode, out, err) == (0, "", "")
 
 
 def test_the_command_without_a_library_or_a_token_says_what_to_do(tmp_path):
     command = [sys.executable, "-m", "mmsearch", "serve", "--library", str(tmp_path / "none"), "--port", "0"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stdout) == (3, "")
     assert "mmsearch index FOLDER" in ran.stderr
-    ran = subprocess.run([*command, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=30, check=False)
+    ran = subprocess.run([*command, "--host", "0.0.0.0"], capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 2
     assert "MMSEARCH_TOKEN" in ran.stderr
 

@@ -31,6 +31,16 @@ def test_an_answer_says_that_the_model_cannot_read_them(client):
     assert client.get(f"{API}/query", params={"q": "cat"}).json()["advice"] is None
 
 
+def test_where_words_do_not_count_it_says_what_to_do_in_terms_of_the_request(client):
+    for answer in (
+        client.get(f"{API}/query", params={"q": "火车 --no-words"}),
+        client.post(f"{API}/query", json={"terms": [{"text": "火车"}], "words": False}),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (400, "bad_query")
+        assert '"words": true' in answer.json()["message"]
+        assert "leave --no-words out" not in answer.json()["message"]
+
+
 def test_the_moment_at_which_they_are_said_is_told(client):
     (hit,) = client.get(f"{API}/query", params={"q": "хлеб"}).json()["hits"]
     assert (hit["start"], hit["end"]) == (2.0, 4.0)

@@ -82,8 +82,9 @@ export function cardOf(button, label, fill) {
     place(card, button);
   });
   card.addEventListener("toggle", (event) => {
-    if (event.newState === "open") card.querySelector("input, button, select")?.focus({ preventScroll: true });
-    else card.replaceChildren();
+    if (event.newState === "open") {
+      if (!card.contains(document.activeElement)) card.querySelector("input, button, select")?.focus({ preventScroll: true });
+    } else card.replaceChildren();
   });
   return card;
 }

@@ -13,6 +13,7 @@ export class Filters {
     this.onChange = onChange;
     this.values = filtersOf({});
     this.facets = null;
+    this.isStale = false; // whether the row says something else than the values
     root.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
@@ -31,6 +32,7 @@ export class Filters {
 
   draw() {
     if (!this.facets) return;
+    this.isStale = false;
     const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     const { values, facets } = this;
     const kinds = Object.keys(KINDS).filter((kind) => facets.kinds[kind] || values.kinds.includes(kind));
@@ -202,7 +204,9 @@ export class Filters {
     const onClosed = (event) => {
       if (event.newState !== "closed") return;
       card.removeEventListener("toggle", onClosed);
-      if (JSON.stringify(this.values) !== before && card.isConnected) this.draw();
+      if (JSON.stringify(this.values) !== before) this.isStale = true;
+      // A click on another button closes this card and opens that one's, which must not go with the row.
+      if (this.isStale && card.isConnected && !this.root.querySelector(".card:popover-open")) this.draw();
     };
     card.addEventListener("toggle", onClosed);
   }

@@ -36,16 +36,35 @@ export class Grid {
     addEventListener("resize", soon, { passive: true });
   }
 
-  /** Show a list. With `keep`, it is the old one with more behind it, and the focus stays where it is. */
-  show(items, label, { keep = false } = {}) {
+  /** Show a list. With `keep`, it is the old one with more behind it, and the focus stays where it is. `isAlike`: cells look as before. */
+  show(items, label, { keep = false, isAlike = true } = {}) {
+    const before = this.items;
     this.items = items;
     this.root.setAttribute("aria-label", label);
+    if (keep && isAlike && this.width && this.width === this.root.clientWidth) {
+      this.#keep(before);
+      return;
+    }
     if (!keep) {
       this.current = 0;
       this.#empty();
     }
     this.width = 0;
     this.#measure();
+  }
+
+  /** Rows that say what they said stay: somebody may be about to click in one. */
+  #keep(before) {
+    const had = this.root.contains(document.activeElement);
+    for (const [number, row] of this.rows) {
+      const [begin, end] = [number * this.columns, (number + 1) * this.columns];
+      if (JSON.stringify(before.slice(begin, end)) === JSON.stringify(this.items.slice(begin, end))) continue;
+      this.#drop(row);
+      this.rows.delete(number);
+    }
+    this.#extend();
+    this.#fill();
+    if (had && !this.root.contains(document.activeElement)) this.#link(this.current)?.focus({ preventScroll: true });
   }
 
   /** Focus an item, wherever it is. */
@@ -77,17 +96,22 @@ export class Grid {
     const cell = (width - this.gap * (this.columns - 1)) / this.columns;
     this.size = { width: Math.round(cell), height: Math.round(cell * 0.75) };
     this.rowHeight = this.size.height + CAPTION + ROW_GAP;
-    const rows = Math.ceil(this.items.length / this.columns);
     for (const [name, value] of Object.entries({ "--columns": this.columns, "--gap": `${this.gap}px`, "--thumb": `${this.size.height}px` })) {
       this.root.style.setProperty(name, value);
     }
-    this.root.style.height = `${Math.max(0, rows * this.rowHeight - ROW_GAP)}px`;
-    this.root.setAttribute("aria-rowcount", rows);
+    this.#extend();
     this.root.setAttribute("aria-colcount", this.columns);
     const had = this.root.contains(document.activeElement);
     this.#empty();
     this.#fill();
     if (had) this.#link(this.current)?.focus({ preventScroll: true });
+  }
+
+  /** Make room for all rows. */
+  #extend() {
+    const rows = Math.ceil(this.items.length / this.columns);
+    this.root.style.height = `${Math.max(0, rows * this.rowHeight - ROW_GAP)}px`;
+    this.root.setAttribute("aria-rowcount", rows);
   }
 
   #empty() {

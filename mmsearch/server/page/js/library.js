@@ -15,6 +15,7 @@ export class LibraryView {
     this.troublesShown = 100;
     this.shown = false;
     this.stop = null;
+    this.drawn = null; // the status that the view was last made of
     this.entered = { path: "", retry: false, prune: false };
   }
 
@@ -69,6 +70,12 @@ export class LibraryView {
 
   #draw() {
     const { status } = this;
+    const told = JSON.stringify({ ...status, job: null });
+    if (told === this.drawn) { // what is being clicked is not made anew for nothing
+      this.#drawJob();
+      return;
+    }
+    this.drawn = told;
     const refocus = focusIn(this.root);
     const files = Object.values(status.kinds).reduce((sum, number) => sum + number, 0);
     this.jobBox = h("section", { class: "panel", "aria-label": "Indexing" });
@@ -92,6 +99,9 @@ export class LibraryView {
       this.#drawProgress();
       return;
     }
+    const told = JSON.stringify(job);
+    if (!isOn && jobBox.dataset.told === told) return;
+    jobBox.dataset.told = told;
     const refocus = focusIn(jobBox);
     jobBox.dataset.job = job.job;
     jobBox.dataset.state = job.state;

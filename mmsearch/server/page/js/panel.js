@@ -144,6 +144,7 @@ export class Panel {
     this.moments = moments.filter((one) => one === this.moment || (one.confidence ?? 1) >= LEAST);
     const timed = this.moments.filter((one) => one.start !== null);
     this.momentsBox.hidden = !timed.length;
+    const had = this.momentsBox.contains(document.activeElement);
     this.momentsBox.replaceChildren(h("h3", {}, "Moments"), h("div", { class: "moment-list" }, timed.map((one) => {
       const match = matchWords(one);
       return h("button", {
@@ -151,10 +152,10 @@ export class Panel {
         onclick: () => {
           this.stage.seek(one.start);
           this.choose(one);
-          this.momentsBox.querySelector("[aria-pressed=true]")?.focus();
         },
       }, icon(CHANNEL_ICONS[one.channel]), h("span", {}, span(one)), h("span", { class: "said" }, one.text ?? ""), meter(match) ?? h("span", {}), hidden(`, ${CHANNELS[one.channel]}, ${match.words.toLowerCase()}`));
     })));
+    if (had) this.momentsBox.querySelector("[aria-pressed=true]")?.focus(); // the buttons are new
     this.stage.timeline?.mark(this.moments, this.moment);
   }
 

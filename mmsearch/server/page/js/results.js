@@ -26,6 +26,7 @@ export class Results {
   show(answer, { keep = false, onClear = null, notes = [] } = {}) {
     this.answer = answer;
     const { hits, matches_well: matchesWell } = answer;
+    const wasDimmed = this.isDimmed;
     this.isDimmed = matchesWell === false;
     const filtered = labels({ kinds: [], within: [], ...answer.query.request });
     const standing = hits.filter((hit) => hit.stands_out).length;
@@ -43,7 +44,7 @@ export class Results {
         : "Other words may help. The nearest are shown below.", clear);
     } else this.#notice(null);
     byId("grid").hidden = !hits.length;
-    if (hits.length) this.grid.show(hits, "Results", { keep });
+    if (hits.length) this.grid.show(hits, "Results", { keep, isAlike: this.isDimmed === wasDimmed });
     else this.grid.show([], "Results");
     if (!keep) announce(!hits.length ? byId("notice").querySelector("h2").textContent : this.isDimmed ? `Nothing here matches well. ${summary}` : summary);
   }

@@ -31,6 +31,9 @@ export function soleItem(request) {
   return !others.length && term?.item && (term.weight ?? 1) > 0 ? term.item : null;
 }
 
+/** What quotes round a term hold off: a sign, an option, a weight, a prefix, the name of a file. Else they make a phrase. */
+const HELD_OFF = /["\\/]|(^|\s)[+-](\s|$)|(^|\s)--[a-z]|^[\d.]+:[^\s\d]|^(text|image|audio|video|document|file):\S|\.[a-z]\w{1,4}$/i;
+
 /**
  * What a line of a query most likely asks, to be shown until the server has read it: its terms, without the options
  * behind them. Whatever looks odd stays text, which the server will say more of.
@@ -44,9 +47,11 @@ export function guessed(line) {
     else terms.at(-1).text += part;
   }
   return terms.map(({ text, sign }) => {
-    const [, times = "1", body] = /^(?:(\d+(?:\.\d+)?):(?=[^\s\d]))?(?:text:(?=\S))?(.*)$/su.exec(text.trim());
+    const [, times = "1", prefix, body] = /^(?:(\d+(?:\.\d+)?):(?=[^\s\d]))?(text:(?=\S))?(.*)$/su.exec(text.trim());
     const [, kind = "text", id] = /^(item|upload):([0-9a-f]{32,40}(?:-[a-z0-9]+)?)$/.exec(body) ?? [];
-    const words = /^"(.*)"$/s.exec(body)?.[1].replace(/\\(["\\])/g, "$1") ?? body;
+    const quoted = /^"(.*)"$/s.exec(body)?.[1];
+    const isPhrase = quoted !== undefined && !prefix && !HELD_OFF.test(quoted);
+    const words = quoted === undefined || isPhrase ? body : quoted.replace(/\\(["\\])/g, "$1");
     return { [kind]: id ?? words, weight: sign * Number(times) };
   }).filter((term) => term.text !== "");
 }
