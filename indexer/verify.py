@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
+from indexer.paths import if_moved
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.strays import check_strays
 from indexer.types import CHANNELS, Channel, ModelSpec
@@ -203,6 +205,6 @@ def _check_files(library: Library, report: VerifyReport) -> None:
     for root in library.store.roots().values():
         if not os.path.isdir(root):
             report.problems.append(
-                f"the folder {root} cannot be reached; if it was moved, say so with: mmsearch move OLD NEW; "
-                "if it is gone for good: mmsearch remove OLD"
+                f"the folder {root} cannot be reached; {if_moved(root)}; if it is gone for good: mmsearch remove "
+                f"{shlex.quote(root)}"
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.errors import LibraryError, UsageError
+from indexer.paths import if_moved
 from mmsearch.output.text import clean, clock, path
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def open_hit(hit: Hit) -> Iterator[str]:
     """
     if not os.path.exists(hit.path):
         raise LibraryError(
-            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index "
-            "(or, where its folder was moved: mmsearch move OLD NEW)"
+            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index; {if_moved()}"
         )
     how = opening(hit)
     if how.command is None:
