@@ -70,7 +70,7 @@ def refine(
 
 def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -> None:
     """One turn: ask, keep, show."""
-    from mmsearch.commands.asking import give
+    from mmsearch.commands.asking import absent, give
     from mmsearch.history import save
     from mmsearch.output import Results
 
@@ -78,6 +78,8 @@ def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -
     save(engine, session.history)
     complain(f"asked: {asked_now(session)}")
     give(Results(session.asked, answer.hits, answer.matches_well, remarks=answer.remarks), wanted)
+    for line in absent(engine, answer):
+        complain(line)
 
 
 def asked_now(session: Session) -> str:

@@ -117,6 +117,7 @@ def test_query_json_is_what_the_documentation_says(run, media):
         "moments": [],
         "copies": [],
         "duplicates": [],
+        "gone": False,
     }
 
 
