@@ -14,10 +14,20 @@ from mmsearch import cli
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def test_a_closed_standard_output_is_no_bug(run, media, monkeypatch):
+def test_a_closed_standard_output_is_an_error_and_no_bug(run, media, monkeypatch, capsysbinary):
     assert run("index", media)[0] == 0
+    for command in (["query", "red"], ["query", "red", "--paths"], ["status"], ["index", "--json"], ["--version"]):
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "argv", ["mmsearch", *command])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert (stop.value.code, capsysbinary.readouterr().err) == (
+            3,
+            b"mmsearch: what there was to print is lost: standard output is closed\n",
+        )
+        sys.stdout.close()
     monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(sys, "argv", ["mmsearch", "query", "red"])
+    monkeypatch.setattr(sys, "argv", ["mmsearch", "index", "--quiet"])  # which has nothing to say
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code in (0, None)
