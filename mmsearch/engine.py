@@ -319,7 +319,8 @@ class Engine(Insights, Learning):
             raise EmptyLibraryError(
                 f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"
                 if writer
-                else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
+                else self._library.emptied()
+                or f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
         given = given or {}

@@ -157,6 +157,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     """How a library stands."""
     counts, spec = found.counts, found.spec
     yield f"Library   {path(str(found.path))}"
+    if found.emptied is not None:
+        yield f"Warning   {clean(found.emptied)}"
     if spec is None:
         yield "Model     none yet: nothing has been indexed"
         yield from _faiss(found.faiss)
@@ -251,6 +253,7 @@ def status_json(found: Status) -> dict[str, Any]:
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
         "adapter": None if found.adapter is None else asdict(found.adapter),
         "advice": found.advice,
+        "emptied": found.emptied,
     }
 
 

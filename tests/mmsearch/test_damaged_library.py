@@ -65,3 +65,23 @@ def test_the_words_of_a_model_are_kept_as_json(run, indexed):
         (spec,) = connection.execute("SELECT spec FROM generation").fetchone()
     connection.close()
     assert {"image_side", "towers", "channels"} <= set(json.loads(spec))
+
+
+def test_an_emptied_database_beside_its_indexes_is_told_of(run, indexed):
+    """And one that never held anything is only empty."""
+    for part in indexed.parent.glob("library.sqlite*"):
+        part.unlink()
+    indexed.touch()
+    told = "hold 1 vectors that it knows nothing of: it was emptied or replaced"
+    code, out, err = run("query", "red")
+    assert (code, out, told in err) == (3, "", True)
+    code, out, _ = run("status")
+    assert (code, told in out) == (0, True)
+    assert told in json.loads(run("status", "--json")[1])["emptied"]
+    assert run("verify")[0] == 3
+    for file in (indexed.parent / "index").iterdir():
+        file.unlink()
+    assert "is empty; fill it with: mmsearch index FOLDER" in run("query", "red")[2]
+    assert "Warning" not in run("status")[1]
+    assert run("index", "media")[0] == 0
+    assert json.loads(run("status", "--json")[1])["emptied"] is None
