@@ -48,6 +48,12 @@ def if_moved(*roots: str) -> str:
     return "if a folder was moved, say so with: mmsearch move OLD NEW"
 
 
+def if_lost(*roots: str) -> str:
+    """The same, and what a person does about folders that will not be there again."""
+    for_good = f"it is gone for good: mmsearch remove {shlex.quote(roots[0])}" if len(roots) == 1 else ""
+    return f"{if_moved(*roots)}; if {for_good or 'one is gone for good: mmsearch remove OLD'}"
+
+
 def under(column: Any, scope: str) -> ColumnElement[bool]:
     """Whether a stored folder is `scope` or below it, whether SQLite holds it as text or (not UTF-8) as bytes."""
     if not scope:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +14,7 @@ from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
-from indexer.paths import if_moved
+from indexer.paths import if_lost
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.strays import check_strays
 from indexer.types import CHANNELS, Channel, ModelSpec
@@ -204,7 +203,4 @@ def _check_files(library: Library, report: VerifyReport) -> None:
             report.problems.append(f"indexed files {what}: {count}; bring the library up to date with: mmsearch index")
     for root in library.store.roots().values():
         if not os.path.isdir(root):
-            report.problems.append(
-                f"the folder {root} cannot be reached; {if_moved(root)}; if it is gone for good: mmsearch remove "
-                f"{shlex.quote(root)}"
-            )
+            report.problems.append(f"the folder {root} cannot be reached; {if_lost(root)}")

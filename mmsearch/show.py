@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from typing import Any
 
 from indexer.ann import IndexFacts
 from indexer.faiss_build import FaissBuild
-from indexer.paths import if_moved
+from indexer.paths import if_lost, if_moved
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
@@ -90,10 +89,10 @@ def absent(disk: Disk, gone: Iterable[str], noun: str, *, left_out: bool = False
         count, roots = sum(inside.values()), [path(root) for root in inside if root is not None]
         where = f"{lies if count == 1 else lie} in {first_few(roots)}"
         state = "is not there now" if len(roots) == 1 else "are not there now"
-        yield f"{begins}{many(count, noun)}{where}, which {state}; {if_moved(*roots)}"
+        yield f"{begins}{many(count, noun)}{where}, which {state}; {if_lost(*roots)}"
     if alone:
         what = f"{begins}{many(alone, noun)}{is_ if alone == 1 else are}"
-        yield f"{what} gone from disk since the last mmsearch index; what it cannot find again, index --prune forgets"
+        yield f"{what} gone from disk since the last mmsearch index; run it again, with --prune to forget what is gone"
 
 
 def report(done: IndexReport) -> Iterator[str]:
@@ -120,7 +119,7 @@ def report(done: IndexReport) -> Iterator[str]:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
         yield f"  {path(root)} is not there or empty now; what is known of its files is kept"
-        yield f"    {if_moved(path(root))}; if it is gone for good: mmsearch remove {shlex.quote(path(root))}"
+        yield f"    {if_lost(path(root))}"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial

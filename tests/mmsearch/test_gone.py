@@ -75,7 +75,7 @@ def test_a_file_that_is_gone_is_marked_and_told_once(run, indexed):
     assert (code, len(marked), len(out.splitlines()), err.count("\n")) == (0, 2, 4, 1)
     assert all("old/old.png" in line or "new/new.png" in line for line in marked)
     assert "2 results are gone from disk since the last mmsearch index" in err
-    assert "index --prune" in err
+    assert "run it again, with --prune" in err
     found = hits(run("query", "green", "--json")[1])
     assert {name: hit["gone"] for name, hit in found.items()} == {"old.png": True, "new.png": True, "red.png": False}
     assert "2 results are gone" in run("refine", "+ blue")[2]
