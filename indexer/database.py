@@ -106,10 +106,15 @@ class Database:
                 ) from error
             if "full" in said:
                 raise LibraryError(f"there is no room on the disk for {self.path}; make some and try again") from error
-            raise LibraryDamagedError(
-                f"{self.path} cannot be used as a library ({said}); restore the library's folder from a backup, or "
-                "remove it and index again"
-            ) from error
+            raise self._damaged(said) from error
+        except UnicodeDecodeError as error:  # Python's own, where SQLite's message quotes a damaged schema
+            raise self._damaged("what it says of its tables is no text") from error
+
+    def _damaged(self, said: str) -> LibraryDamagedError:
+        return LibraryDamagedError(
+            f"{self.path} cannot be used as a library ({said}); restore the library's folder from a backup, or "
+            "remove it and index again"
+        )
 
 
 def _url(path: Path) -> URL:

@@ -39,6 +39,7 @@ from indexer.errors import (
     UsageError,
 )
 from indexer.store import Store
+from indexer.strays import emptied
 from indexer.types import CHANNELS, Channel, ModelSpec, Vectors
 
 _log = logging.getLogger(__name__)
@@ -290,6 +291,10 @@ class Library:
         channels = () if generation is None else tuple(channel for channel, _ in generation[1].channels)
         found = {channel: read_facts(self._path_of(generation[0], channel)) for channel in channels if generation}
         return {channel: facts for channel, facts in found.items() if facts is not None and facts.vectors}
+
+    def emptied(self) -> str | None:
+        """That the database was emptied or replaced, as the index files beside it show; None where it was not."""
+        return emptied(self.store, self.path / "index")
 
     def forget_index(self, channel: Channel) -> None:
         """Drop a channel's index, in memory and on disk, so that it is built again from the store."""

@@ -65,7 +65,10 @@ class Store(Database):
     def _generation(self) -> tuple[int, ModelSpec] | None:
         with self.reading() as connection:
             row = connection.execute(select(Generation.id, Generation.spec).where(Generation.active)).one_or_none()
-        return None if row is None else (row.id, ModelSpec.from_json(row.spec))
+        try:
+            return None if row is None else (row.id, ModelSpec.from_json(row.spec))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:  # as JSON, or as fields
+            raise self._damaged("what it says of its model cannot be read") from error
 
     def start_generation(self, spec: ModelSpec) -> int:
         """Make the first generation of a library, in place of one that has no vectors."""

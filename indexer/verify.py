@@ -14,6 +14,7 @@ from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
+from indexer.paths import if_lost
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.strays import check_strays
 from indexer.types import CHANNELS, Channel, ModelSpec
@@ -202,7 +203,4 @@ def _check_files(library: Library, report: VerifyReport) -> None:
             report.problems.append(f"indexed files {what}: {count}; bring the library up to date with: mmsearch index")
     for root in library.store.roots().values():
         if not os.path.isdir(root):
-            report.problems.append(
-                f"the folder {root} cannot be reached; if it was moved, say so with: mmsearch move OLD NEW; "
-                "if it is gone for good: mmsearch remove OLD"
-            )
+            report.problems.append(f"the folder {root} cannot be reached; {if_lost(root)}")

@@ -74,8 +74,8 @@ def main() -> None:
     level = getattr(logging, os.environ.get("MMSEARCH_LOG", "").upper(), None)
     logging.basicConfig(level=level if isinstance(level, int) else logging.CRITICAL, format="%(name)s: %(message)s")
     logging.captureWarnings(True)  # Pillow and others warn of damaged files; we report those ourselves
-    # Closed by whoever started us: what is written there is then for nobody.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+    is_closed = sys.stdout is None  # by whoever started us
+    sys.stdout = sys.stdout or _unwritable()
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows what it can
@@ -96,6 +96,10 @@ def main() -> None:
         _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError | MediaError) else LIBRARY)
     except OSError as error:
+        if is_closed and error.errno == errno.EBADF:
+            _give_up(stdout)
+            _complain("what there was to print is lost: standard output is closed")
+            sys.exit(LIBRARY)
         _complain(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
         sys.exit(LIBRARY)
     except Exception:
@@ -117,8 +121,18 @@ def _is_unread(stdout: TextIO) -> bool:
         poller.register(stdout.fileno(), 0)  # errors are always told
         if not poller.poll(0):
             return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # the interpreter flushes once more
+    _give_up(stdout)
     return True
+
+
+def _unwritable() -> TextIO:
+    """In place of an output that is closed: its first flush fails, and no file that is opened takes its number."""
+    return open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+
+
+def _give_up(stdout: TextIO) -> None:
+    """Let what is still to be written go nowhere: the interpreter flushes once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from indexer.found import FoundFile, copied, files_of
 from indexer.looks import looks_of
 from indexer.store import Store
 from indexer.types import Kind
+from mmsearch.presence import Disk
 
 Span = tuple[float, float]
 """Start and end in seconds."""
@@ -42,16 +43,19 @@ class DuplicateGroup:
     files: tuple[DuplicateFile, ...]
 
 
-def find_duplicates(store: Store, generation_id: int, wanted: Filter) -> list[DuplicateGroup]:
+def find_duplicates(
+    store: Store, generation_id: int, wanted: Filter, is_there: Callable[[str], bool] | None = None
+) -> list[DuplicateGroup]:
     """Every group of near-identical files among those that a filter lets through, by the path of its first file.
 
     A video may be in several groups, with different moments. Sounds and texts are in groups only with their exact
-    copies.
+    copies. `is_there`: whether a file is on disk now; others are in no group.
     """
+    is_there = is_there or Disk(store).has
     matched = _matched(store, generation_id, wanted)
     together = {content_id for contents in matched for content_id in contents}
     copies = [id for id in copied(store, wanted) if id not in together]
-    known = files_of(store, [*together, *copies], wanted)
+    known = _there(files_of(store, [*together, *copies], wanted), is_there)
     found = []
     for contents in [*matched, *([id] for id in copies)]:
         spans = contents if isinstance(contents, dict) else {}
@@ -61,6 +65,12 @@ def find_duplicates(store: Store, generation_id: int, wanted: Filter) -> list[Du
         if sum(len(member.paths) for member in members) > 1:
             found.append(DuplicateGroup(tuple(_file(member, spans.get(member.id, ())) for member in members)))
     return sorted(found, key=lambda group: (group.files[0].path, group.files[0].spans))
+
+
+def _there(known: Mapping[int, FoundFile], is_there: Callable[[str], bool]) -> dict[int, FoundFile]:
+    """Contents with those of their files that are on disk now: what is named as a copy may be the one that is kept."""
+    paths = {id: tuple(filter(is_there, file.paths)) for id, file in known.items()}
+    return {id: replace(file, paths=paths[id]) for id, file in known.items() if paths[id]}
 
 
 def _matched(store: Store, generation_id: int, wanted: Filter) -> list[dict[int, list[Span]]]:

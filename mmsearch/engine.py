@@ -34,6 +34,7 @@ from mmsearch.literal import find_literally
 from mmsearch.places import default_library, expanded
 from mmsearch.plan import make_plan
 from mmsearch.prepared import Prepared
+from mmsearch.presence import as_on_disk
 from mmsearch.query import Query, Term
 from mmsearch.rank import Answer
 from mmsearch.readings import Reading, has_meaning, read_term
@@ -307,7 +308,7 @@ class Engine(Insights, Learning):
                 fold=fold,
                 check=check,
             )
-        return replace(found, remarks=ready.remarks)
+        return as_on_disk(self._library.store, replace(found, remarks=ready.remarks))
 
     def _prepared(self, query: Query, given: Mapping[int, Reading] | None = None, check: Check = go_on) -> Prepared:
         """Read a query's terms and filters; `given` has the readings of terms that need not be read, by their place."""
@@ -318,7 +319,8 @@ class Engine(Insights, Learning):
             raise EmptyLibraryError(
                 f"the library at {self.path} holds nothing yet; {writer} is writing to it now, so try again soon"
                 if writer
-                else f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
+                else self._library.emptied()
+                or f"the library at {self.path} is empty; fill it with: mmsearch index FOLDER"
             )
         generation_id, spec = generation
         given = given or {}

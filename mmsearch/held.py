@@ -15,7 +15,7 @@ from indexer.found import segments_of
 from indexer.items import lines_of
 from indexer.legible import LEAST_SHARE, stored_as
 from indexer.library import Library
-from indexer.paths import relative_to
+from indexer.paths import if_moved, relative_to
 from indexer.records import KnownFile
 from indexer.schema import FAILED, PRESENT
 from indexer.types import Channel, Encoder, ModelSpec, TowerSpec, Vectors
@@ -23,6 +23,8 @@ from mmsearch.bridge import Bridge
 from mmsearch.places import spellings
 from mmsearch.query import Query, Term, TermKind
 from mmsearch.readings import Meanings, Reading, mean_of, reached
+
+_SHOWN = 3  # folders in a message
 
 _CHANNELS_OF: dict[TermKind, tuple[str, ...]] = {
     "image": ("visual",),
@@ -125,10 +127,15 @@ def why_not_held(library: Library, path: str) -> str:
 
     if os.path.isdir(os.path.expanduser(path)):
         return f"{path} is a folder; name one of its files"
-    known = next((found for place in spellings(path) if (found := _known_at(library, place)) is not None), None)
+    places = spellings(path)
+    known = next((found for place in places if (found := _known_at(library, place)) is not None), None)
     lost = [root for root in library.store.roots().values() if not os.path.isdir(root)]
-    moved = "".join(f"; if {root} was moved, say so with: mmsearch move {shlex.quote(root)} NEW" for root in lost[:1])
-    if not os.path.exists(os.path.expanduser(path)):
+    is_there = os.path.exists(os.path.expanduser(path))
+    if not is_there:  # one that is there may have come from any of them
+        lost = [root for root in lost if any(relative_to(place, root) is not None for place in places)]
+    few = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else "")
+    moved = f"; {few} cannot be reached: {if_moved(*lost)}" if lost else ""
+    if not is_there:
         if known is not None:
             return f"{path} is not there any more" + (moved or "; bring the library up to date with: mmsearch index")
         return f"there is no file at {path}, and the library knows of none there{moved}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -163,11 +163,14 @@ class Insights:
 
         return summary_of(self._library, self._content_of(os.fspath(video)), os.fspath(video), moments)
 
-    def duplicates(self, within: Sequence[str] = ()) -> list[DuplicateGroup]:
+    def duplicates(
+        self, within: Sequence[str] = (), *, is_there: Callable[[str], bool] | None = None
+    ) -> list[DuplicateGroup]:
         """The files that show the same as others, in groups: copies, re-encoded pictures, photos and frames of videos.
 
         Args:
             within: folders and files to look at; all that is indexed when empty.
+            is_there: whether a file is on disk now; a look at it when None. What is not there is in no group.
 
         Raises:
             UsageError: something in `within` is not in the library.
@@ -180,7 +183,7 @@ class Insights:
             raise UsageError("within is a list, for example within=['media/2024']")
         generation = self._library.store.generation()
         wanted = Filter(places=places_of(self._library, within) if within else None)
-        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted)
+        return [] if generation is None else find_duplicates(self._library.store, generation[0], wanted, is_there)
 
     def session(self) -> Session:
         """A conversation of queries, in which each turn narrows or shifts the last one's answer."""

@@ -46,6 +46,7 @@ class Hit:
     `start_seconds` and `end_seconds` are None for a file without times. `copies` are other files with the same bytes,
     `duplicates` nearly identical ones that were folded under this one. `confidence`, in [0, 1], is None where nothing
     is calibrated. `matched`: the words and phrases that were found literally, and "name" where the file's name was.
+    `gone`: which of all these paths were not on disk when the answer was made; `path` is one that was, if any was.
     """
 
     score: float | None
@@ -61,6 +62,22 @@ class Hit:
     confidence: float | None = None
     duplicates: tuple[str, ...] = ()
     matched: tuple[str, ...] = ()
+    gone: frozenset[str] = frozenset()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no file with these bytes was on disk when the answer was made."""
+        return self.path in self.gone
+
+    @property
+    def copies_there(self) -> tuple[str, ...]:
+        """The copies that were on disk then."""
+        return tuple(path for path in self.copies if path not in self.gone)
+
+    @property
+    def duplicates_there(self) -> tuple[str, ...]:
+        """The nearly identical files that were on disk then."""
+        return tuple(path for path in self.duplicates if path not in self.gone)
 
     @property
     def matches_well(self) -> bool:

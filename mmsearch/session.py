@@ -14,7 +14,7 @@ scores would have to be weighed: on openclipart's keywords that found more than 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from indexer.errors import UsageError
 from indexer.found import StoredSegments, segments_of
 from indexer.names import KINDS, Channel
 from indexer.types import Vectors
-from mmsearch.grammar import parse_options
+from mmsearch.grammar import format_options, parse_options
+from mmsearch.output.text import clock
 from mmsearch.query import Query
 from mmsearch.rank import MOMENTS_PER_FILE, Answer, Hit
 from mmsearch.readings import Approach, Reading
@@ -120,12 +121,32 @@ class Session:
 
     @property
     def asked(self) -> str:
-        """What is asked now, as a person would say it."""
+        """What is asked now, as a person would say it; "" before the first query."""
+        return self.described()
+
+    def described(self, shown: Callable[[str], str] = str) -> str:
+        """All that shapes the next answer, on one line: terms, what moves them, what is left out, filters and the like.
+
+        Args:
+            shown: how a path is written.
+        """
         if not self._steps:
             return ""
         step = self._steps[-1]
-        moved = [f"{'like' if one.good else 'unlike'} {one.path}" for one in step.liked]
-        return ", ".join([step.query.asked, *moved])
+
+        def named(file: str, seconds: float | None) -> str:
+            at = "" if seconds is None or not step.query.moments else f" at {clock(seconds)}"
+            return f"{shown(file)}{at}"
+
+        gone = {(one.path, one.start_seconds) for one in step.hidden} | {(one.path, None) for one in step.hidden}
+        moved = [
+            f"{'like' if one.good else 'unlike'} {named(one.path, one.start_seconds)}"
+            for one in step.liked
+            if one.good or (one.path, one.start_seconds) not in gone
+        ]
+        without = [f"without {named(one.path, one.start_seconds)}" for one in step.hidden]
+        options = format_options(step.query)
+        return ", ".join([step.query.asked, *moved, *without]) + (f"; {options}" if options else "")
 
     def next(self, said: str | Query) -> Answer:
         """Ask for the first time, or change what was asked: see `mmsearch.refining` for what can be said.

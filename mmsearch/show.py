@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from indexer.ann import IndexFacts
 from indexer.faiss_build import FaissBuild
+from indexer.paths import if_lost, if_moved
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
@@ -17,6 +18,7 @@ from mmsearch.duplicates import DuplicateFile, DuplicateGroup
 from mmsearch.encoders import short_name
 from mmsearch.facets import Facets
 from mmsearch.output.text import clean, clock, first_few, many, path, times, took
+from mmsearch.presence import Disk
 from mmsearch.status import Status
 from mmsearch.training.report import TrainingReport
 from mmsearch.units import amount
@@ -71,9 +73,26 @@ def _duplicate_json(file: DuplicateFile) -> dict[str, Any]:
     }
 
 
-def if_moved(root: str) -> str:
-    """What to do where an indexed folder is not there any more."""
-    return f"if it was moved, say so with: mmsearch move {shlex.quote(path(root))} NEW"
+def absent(disk: Disk, gone: Iterable[str], noun: str, *, left_out: bool = False) -> Iterator[str]:
+    """At most two lines on files that are not on disk now: those in folders that are not there, and the others.
+
+    Args:
+        disk: what is there.
+        gone: files that it has not.
+        noun: what they are called.
+        left_out: whether they are shown nowhere.
+    """
+    inside = Counter(disk.lost_root(file) for file in gone)
+    alone = inside.pop(None, 0)
+    begins, lies, lie, is_, are = ("left out ", *[""] * 4) if left_out else ("", " lies", " lie", " is", " are")
+    if inside:
+        count, roots = sum(inside.values()), [path(root) for root in inside if root is not None]
+        where = f"{lies if count == 1 else lie} in {first_few(roots)}"
+        state = "is not there now" if len(roots) == 1 else "are not there now"
+        yield f"{begins}{many(count, noun)}{where}, which {state}; {if_lost(*roots)}"
+    if alone:
+        what = f"{begins}{many(alone, noun)}{is_ if alone == 1 else are}"
+        yield f"{what} gone from disk since the last mmsearch index; run it again, with --prune to forget what is gone"
 
 
 def report(done: IndexReport) -> Iterator[str]:
@@ -100,8 +119,7 @@ def report(done: IndexReport) -> Iterator[str]:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
         yield f"  {path(root)} is not there or empty now; what is known of its files is kept"
-    if done.unreachable:
-        yield "    what was moved: mmsearch move OLD NEW; what is gone for good: mmsearch remove OLD"
+        yield f"    {if_lost(path(root))}"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
     shown, all_failures = min(10, len(done.failures)), done.failed + done.partial
@@ -138,6 +156,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     """How a library stands."""
     counts, spec = found.counts, found.spec
     yield f"Library   {path(str(found.path))}"
+    if found.emptied is not None:
+        yield f"Warning   {clean(found.emptied)}"
     if spec is None:
         yield "Model     none yet: nothing has been indexed"
         yield from _faiss(found.faiss)
@@ -157,9 +177,8 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     for number, root in enumerate(counts.roots):
         reach = "" if root.reachable else "  (cannot be reached now)"
         yield f"{'Folders' if number == 0 else '':<8}  {path(root.path)}  {many(root.files, 'file')}{reach}"
-    for root in counts.roots:
         if not root.reachable:
-            yield f"{'':<8}  {if_moved(root.path)}"
+            yield f"{'':<8}    {if_moved(path(root.path))}"
     kinds = [many(counts.kinds[kind], *_KIND_NOUNS[kind]) for kind in KINDS if counts.kinds.get(kind)]
     hours = f"; {counts.hours:.1f} hours of sound and video" if counts.hours >= 0.05 else ""
     yield f"Indexed   {', '.join(kinds) or 'nothing'}{hours}"
@@ -233,6 +252,7 @@ def status_json(found: Status) -> dict[str, Any]:
         "bridge": None if found.bridge is None else bridge_json(found.bridge),
         "adapter": None if found.adapter is None else asdict(found.adapter),
         "advice": found.advice,
+        "emptied": found.emptied,
     }
 
 

@@ -32,8 +32,8 @@ class Status:
     pictures and sounds; None for none. `can_have_bridge`: whether the model is one for which there can be one.
     `text_troubles`: why the model's text towers, by space, cannot answer without torch; empty when all can, None where
     that is not known or nothing needs it. `adapter`: what was said of the library's adapter when it was made.
-    `advice`: that a better version of the library's model exists, and how to come by it. Both are None where there is
-    none.
+    `advice`: that a better version of the library's model exists, and how to come by it. `emptied`: that the database
+    was emptied or replaced, as the index files beside it show. All three are None where there is none.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Status:
     text_troubles: Mapping[str, str] | None = None
     adapter: TrainingReport | None = None
     advice: str | None = None
+    emptied: str | None = None
 
 
 def status_of(library: Library, encoder: Encoder | None = None) -> Status:
@@ -70,6 +71,7 @@ def status_of(library: Library, encoder: Encoder | None = None) -> Status:
         text_troubles=encoder.text_troubles() if isinstance(encoder, CompositeEncoder) else None,
         adapter=_adapter(library),
         advice=advice_of(library),
+        emptied=library.emptied(),
     )
 
 

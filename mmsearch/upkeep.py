@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from indexer.library import Library
-from indexer.paths import relative_to
+from indexer.paths import if_moved, relative_to
 from indexer.records import Removed
 from mmsearch.places import spellings
 
@@ -32,8 +32,7 @@ def targets_of(library: Library, paths: Sequence[str]) -> tuple[list[Target], li
     targets, unreachable = known_targets(library)
     if not targets and unreachable:
         raise UsageError(
-            f"none of the library's folders can be reached: {', '.join(unreachable)}; if one was moved, "
-            "say so with: mmsearch move OLD NEW"
+            f"none of the library's folders can be reached: {', '.join(unreachable)}; {if_moved(*unreachable)}"
         )
     if not targets:
         raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")

@@ -41,12 +41,15 @@ class Vocabulary:
     """Labels, each with its names: the first is the tag, and all of them are looked for.
 
     Raises:
-        UsageError: there are no labels, too many, or one of them twice.
+        UsageError: there are no labels, too many, or one of them twice, or one is no tuple of names.
     """
 
     labels: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
+        wrong = [names for names in self.labels if not _are_names(names)]
+        if wrong:  # the letters of a string would be taken for its names
+            raise UsageError(f'a label is its names as a tuple, such as ("dog", "puppy") or ("dog",), got {wrong[0]!r}')
         if not 1 <= len(self.labels) <= _MOST_LABELS:
             raise UsageError(f"a vocabulary has 1 to {_MOST_LABELS:,} labels, got {len(self.labels):,}")
         first = [names[0] for names in self.labels]
@@ -77,19 +80,32 @@ class Vocabulary:
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
             if "\0" in text:
-                raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "a NUL character")
-            return cls.of_lines(text)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+                raise ValueError("a NUL character")
+        except (OSError, ValueError, TypeError) as error:  # ValueError: no UTF-8, or a NUL in the path or the text
+            reason = getattr(error, "strerror", None) or (
+                "that is no path" if isinstance(error, TypeError) else "it is not UTF-8 text"
+            )
             raise UsageError(
-                f"{os.fspath(path)} cannot be read as a vocabulary: {reason}; a vocabulary is a text file with one "
+                f"{_shown(path)} cannot be read as a vocabulary: {reason}; a vocabulary is a text file with one "
                 "label a line, and further names of it after commas"
             ) from error
+        try:
+            return cls.of_lines(text)
+        except UsageError as error:
+            raise UsageError(f"{_shown(path)}: {error}") from error
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tags."""
         return tuple(names[0] for names in self.labels)
+
+
+def _are_names(names: object) -> bool:
+    return isinstance(names, tuple) and bool(names) and all(isinstance(name, str) and name.strip() for name in names)
+
+
+def _shown(path: object) -> str:
+    return os.fspath(path) if isinstance(path, str | os.PathLike) else repr(path)
 
 
 @cache

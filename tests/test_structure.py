@@ -49,7 +49,7 @@ PRINTS_OR_EXITS = {
 
 
 def is_command_line(name: str) -> bool:
-    return name == "mmsearch/cli.py" or name.startswith("mmsearch/commands/")
+    return name in ("mmsearch/__main__.py", "mmsearch/cli.py") or name.startswith("mmsearch/commands/")
 
 
 def parse(name: str) -> ast.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,12 +104,12 @@ def query(
                 found, quality = ask_judged(engine, judged, asked)
             advice = engine.missing_bridge(asked)
             remember(engine, asked, found)  # for `mmsearch refine`
-            lost = lost_folders(engine, found)
+            gone = absent(engine, found)
     measured = None if quality is None else quality.to_json()
     give(Results(asked.asked, found.hits, found.matches_well, measured, found.remarks), wanted)
     if quality is not None:
         tell_quality(quality, wanted.format)
-    for line in lost:
+    for line in gone:
         complain(line)
     if advice:
         complain(advice)
@@ -157,25 +156,20 @@ def similar(
     kinds = tuple(name.strip() for listed in kind or () for name in listed.split(","))
     with open_engine(library, None, create=False) as engine:
         found = engine.similar(path, k, kinds=kinds, within=tuple(within or ()), confident=confident, moments=moments)
-        lost = lost_folders(engine, found)
+        gone = absent(engine, found)
     give(Results(path, found.hits, found.matches_well, remarks=found.remarks), wanted)
-    for line in lost:
+    for line in gone:
         complain(line)
     _exit_without(found, confident=confident, filtered=bool(kinds or within))
 
 
-def lost_folders(engine: Engine, found: Answer) -> list[str]:
-    """A line for each indexed folder that results lie in and that is not there now: moved, or not mounted."""
-    from indexer.paths import relative_to
+def absent(engine: Engine, found: Answer) -> list[str]:
+    """At most two lines on results that are not on disk now: in folders that are moved or not mounted, and others."""
     from mmsearch import show
+    from mmsearch.presence import Disk
 
-    lost = []
-    for root in engine.library.store.roots().values():
-        inside = sum(relative_to(hit.path, root) is not None for hit in found)
-        if inside and not os.path.isdir(root):
-            lie = "1 result lies" if inside == 1 else f"{inside:,} results lie"
-            lost.append(f"{lie} in {show.path(root)}, which is not there now; {show.if_moved(root)}")
-    return lost
+    paths = [hit.path for hit in found if hit.is_gone]
+    return list(show.absent(Disk(engine.library.store), paths, "result")) if paths else []
 
 
 def _exit_without(found: Answer, *, confident: bool, filtered: bool, quiet: bool = False) -> None:
@@ -196,13 +190,25 @@ def duplicates(
 ) -> None:
     """List files that show the same as others: copies, re-encoded pictures, photos and frames of videos."""
     from mmsearch import show
+    from mmsearch.presence import Disk
 
     with open_engine(library, None, create=False) as engine:
-        groups = engine.duplicates(paths or [])
+        disk, gone = Disk(engine.library.store), set[str]()
+
+        def is_there(path: str) -> bool:
+            there = disk.has(path)
+            if not there:
+                gone.add(path)
+            return there
+
+        groups = engine.duplicates(paths or [], is_there=is_there)
+        left_out = list(show.absent(disk, sorted(gone), "file", left_out=True))
     if as_json:
         print_json(show.duplicates_json(groups))
     else:
         print_lines(show.duplicates(groups))
+    for line in left_out:
+        complain(line)
     if not groups:
         complain("no two files look alike")
         raise typer.Exit(NOTHING)

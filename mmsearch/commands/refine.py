@@ -70,42 +70,27 @@ def refine(
 
 def _turn(engine: Engine, session: Session, said: str, wanted: OutputSettings) -> None:
     """One turn: ask, keep, show."""
-    from mmsearch.commands.asking import give
+    from mmsearch.commands.asking import absent, give
     from mmsearch.history import save
     from mmsearch.output import Results
+    from mmsearch.output.text import path
 
     answer = session.next(said)
     save(engine, session.history)
-    complain(f"asked: {asked_now(session)}")
+    complain(f"asked: {session.described(path)}")
     give(Results(session.asked, answer.hits, answer.matches_well, remarks=answer.remarks), wanted)
-
-
-def asked_now(session: Session) -> str:
-    """All that shapes the next answer, on one line: terms, what moves them, what is left out, filters and the like."""
-    from mmsearch.grammar import format_options
-    from mmsearch.output.text import clock, path
-
-    def named(file: str, seconds: float | None) -> str:
-        at = "" if seconds is None or not step.query.moments else f" at {clock(seconds)}"
-        return f"{path(file)}{at}"
-
-    step = session.history[-1]
-    gone = {(one.path, one.start_seconds) for one in step.hidden} | {(one.path, None) for one in step.hidden}
-    moved = [
-        f"{'like' if one.good else 'unlike'} {named(one.path, one.start_seconds)}"
-        for one in step.liked
-        if one.good or (one.path, one.start_seconds) not in gone
-    ]
-    without = [f"without {named(one.path, one.start_seconds)}" for one in step.hidden]
-    options = format_options(step.query)
-    return ", ".join([step.query.asked, *moved, *without]) + (f"; {options}" if options else "")
+    for line in absent(engine, answer):
+        complain(line)
 
 
 def _lines(session: Session) -> Iterator[str]:
     """What is typed, until the end of input, an empty line on a terminal, or "quit"."""
+    from mmsearch.output.text import path
+
     on_terminal = sys.stdin.isatty()
     if on_terminal:
-        complain(f"the last query: {asked_now(session)}" if session.history else "no query yet: say what to look for")
+        last = session.described(path)
+        complain(f"the last query: {last}" if session.history else "no query yet: say what to look for")
         complain('try "more like 3", "not 2", "only videos", "+ snow", "- people", "undo"; an empty line ends it')
     while True:
         if on_terminal:

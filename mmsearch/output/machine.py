@@ -44,8 +44,9 @@ def hit_as_json(hit: Hit) -> dict[str, Any]:
         "title": hit.title,
         "matched": list(hit.matched),
         "moments": [_moment(moment) for moment in hit.moments],
-        "copies": list(hit.copies),
-        "duplicates": list(hit.duplicates),
+        "copies": list(hit.copies_there),
+        "duplicates": list(hit.duplicates_there),
+        "gone": hit.is_gone,
     }
 
 
@@ -87,8 +88,8 @@ def write_csv(results: Results, settings: OutputSettings, stream: TextIO) -> Non
             "path": hit.path,
             "kind": hit.kind,
             "title": hit.title,
-            "copies": len(hit.copies),
-            "duplicates": len(hit.duplicates),
+            "copies": len(hit.copies_there),
+            "duplicates": len(hit.duplicates_there),
             "uri": Path(hit.path).as_uri(),
         }
         table.writerow([row[column] for column in CSV_COLUMNS])
@@ -111,7 +112,7 @@ def _paths(results: Results, settings: OutputSettings) -> Iterable[bytes]:
     for hit in results.hits:
         yield os.fsencode(hit.path)
         if settings.duplicates:
-            yield from map(os.fsencode, (*hit.copies, *hit.duplicates))
+            yield from map(os.fsencode, (*hit.copies_there, *hit.duplicates_there))
 
 
 def _write_bytes(stream: TextIO, content: bytes) -> None:

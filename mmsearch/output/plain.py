@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from mmsearch.output.settings import OutputSettings, Results
-from mmsearch.output.text import close_moments, cosine, first_few, many, path, percent, snippet, span
+from mmsearch.output.text import close_moments, cosine, first_few, gone, many, path, percent, snippet, span
 
 
 def write(results: Results, settings: OutputSettings, stream: TextIO) -> None:
@@ -21,16 +21,18 @@ def lines(results: Results, settings: OutputSettings) -> Iterator[str]:
     indent = " " * (39 if calibrated else 33)
     for place, hit in enumerate(results.hits, start=1):
         confidence = f"{percent(hit.confidence):>4}  " if calibrated else ""
-        yield f"{place:>3}  {confidence}{cosine(hit.score):>6}  {hit.kind:<5}  {span(hit):<11}  {path(hit.path)}"
+        what = f"{cosine(hit.score):>6}  {hit.kind:<5}  {span(hit):<11}"
+        yield f"{place:>3}  {confidence}{what}  {path(hit.path)}{gone(hit)}"
         if hit.text:
             yield f"{indent}{snippet(hit.text, matched=hit.matched)[0]}"
         close = close_moments(hit)
         if close:
             yield f"{indent}also {first_few(close)}"
-        if hit.copies:
-            yield f"{indent}same as {first_few([path(copy) for copy in hit.copies])}"
-        if hit.duplicates and settings.duplicates:
-            for twin in hit.duplicates:
+        copies, twins = hit.copies_there, hit.duplicates_there
+        if copies:
+            yield f"{indent}same as {first_few([path(copy) for copy in copies])}"
+        if twins and settings.duplicates:
+            for twin in twins:
                 yield f"{indent}much like {path(twin)}"
-        elif hit.duplicates:
-            yield f"{indent}and {many(len(hit.duplicates), 'file')} much like it: --duplicates"
+        elif twins:
+            yield f"{indent}and {many(len(twins), 'file')} much like it: --duplicates"

@@ -20,6 +20,7 @@ from mmsearch.output.text import (
     cosine,
     elided,
     first_few,
+    gone,
     many,
     path,
     percent,
@@ -101,12 +102,13 @@ def _confidence(hit: Hit) -> Text:
 
 def _path(hit: Hit, room: int) -> Text:
     """The path, its folders dim; underlined where the name itself was asked for."""
-    shown = elided(path(hit.path), room, cell_len)
+    mark = gone(hit)
+    shown = elided(path(hit.path), room - len(mark), cell_len)
     text = Text(shown)
     name = max(shown.rfind("/"), shown.rfind("\\") if shown.startswith("…\\") else -1) + 1
     text.stylize("dim", 0, name)
     text.stylize("bold underline" if NAME in hit.matched else "bold", name)
-    return text
+    return text.append(mark, style="yellow")
 
 
 def _details(hit: Hit, settings: OutputSettings, room: int) -> list[Text]:
@@ -119,13 +121,14 @@ def _details(hit: Hit, settings: OutputSettings, room: int) -> list[Text]:
     close = close_moments(hit)
     if close:
         found.append(Text(f"also {first_few(close)}", style="dim"))
-    if hit.copies:
-        copies = first_few([elided(path(copy), room, cell_len) for copy in hit.copies])
-        found.append(Text(f"same as {copies}", style="dim"))
+    copies, twins = hit.copies_there, hit.duplicates_there
+    if copies:
+        same = first_few([elided(path(copy), room, cell_len) for copy in copies])
+        found.append(Text(f"same as {same}", style="dim"))
     if settings.duplicates:
-        found += [Text(f"much like {elided(path(twin), room - 10, cell_len)}", style="dim") for twin in hit.duplicates]
-    elif hit.duplicates:
-        found.append(Text(f"and {many(len(hit.duplicates), 'file')} much like it: --duplicates", style="dim"))
+        found += [Text(f"much like {elided(path(twin), room - 10, cell_len)}", style="dim") for twin in twins]
+    elif twins:
+        found.append(Text(f"and {many(len(twins), 'file')} much like it: --duplicates", style="dim"))
     return found
 
 

@@ -120,6 +120,11 @@ def whole_percents(shares: Sequence[float]) -> list[int]:
     return [-size if share < 0 else size for size, share in zip(found, shares, strict=True)]
 
 
+def gone(hit: Hit) -> str:
+    """What stands behind the path of a file that is not on disk now."""
+    return "  (not there now)" if hit.is_gone else ""
+
+
 def first_few(names: Sequence[str], most: int = 3) -> str:
     """Names with commas, and how many more there are: "a, b, c and 4 more"."""
     more = len(names) - most

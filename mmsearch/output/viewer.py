@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.errors import LibraryError, UsageError
+from indexer.paths import if_moved
 from mmsearch.output.text import clean, clock, path
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ _OPENERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "win32": (),  # os.startfile
     "linux": (("xdg-open", "{path}"), ("gio", "open", "{path}"), ("wslview", "{path}")),
 }
+
+_OPENER_SECONDS = 5.0  # xdg-open tries one program after the other; what it found may run in its place
+_PLAYER_SECONDS = 1.0
+_NO_PROGRAM = 3  # xdg-open(1): "A required tool could not be found"
+
+_living: list[subprocess.Popen[bytes]] = []  # viewers; Python complains when one that runs is let go of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +80,49 @@ def opening(hit: Hit, platform: str = sys.platform, which: Which = shutil.which)
     )
 
 
+def _started(command: tuple[str, ...], seconds: float) -> int | None:
+    """Start a program; with which code it ended, or None where it still ran after some seconds."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise UsageError(f"{clean(command[0])} does not start: {error.strerror or error}") from error
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _living.append(process)
+        return None
+
+
 def open_hit(hit: Hit) -> Iterator[str]:
     """Open a result; gives a remark for a person where it does not begin at the moment.
 
-    The viewer lives on by itself, and writes nowhere.
+    The viewer lives on by itself, and writes nowhere. One that fails does so soon: xdg-open where no program is there
+    for a file, a player without a screen.
 
     Raises:
         LibraryError: the file is gone.
-        UsageError: there is nothing to open it with.
+        UsageError: there is nothing to open it with, or what there is could not.
     """
     if not os.path.exists(hit.path):
         raise LibraryError(
-            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index "
-            "(or, where its folder was moved: mmsearch move OLD NEW)"
+            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index; {if_moved()}"
         )
     how = opening(hit)
     if how.command is None:
         os.startfile(hit.path)  # type: ignore[attr-defined, unused-ignore]
     else:
-        try:
-            subprocess.Popen(
-                how.command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
+        code = _started(how.command, _PLAYER_SECONDS if how.at_moment else _OPENER_SECONDS)
+        if code:
+            program = clean(os.path.basename(how.command[0]))
+            raise UsageError(
+                f"{path(hit.path)} was not opened: {program} ended with exit code {code}"
+                + (", as no program is there for such files" if (program, code) == ("xdg-open", _NO_PROGRAM) else "")
             )
-        except OSError as error:
-            raise UsageError(f"{clean(how.command[0])} does not start: {error.strerror or error}") from error
     if hit.start_seconds and not how.at_moment and hit.kind in ("video", "audio"):
         yield f"opened from its start: go to {clock(hit.start_seconds)} (mpv, vlc and ffplay can begin at a moment)"

@@ -13,10 +13,20 @@ from mmsearch import cli
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def test_a_closed_standard_output_is_no_bug(run, media, monkeypatch):
+def test_a_closed_standard_output_is_an_error_and_no_bug(run, media, monkeypatch, capsysbinary):
     assert run("index", media)[0] == 0
+    for command in (["query", "red"], ["query", "red", "--paths"], ["status"], ["index", "--json"], ["--version"]):
+        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(sys, "argv", ["mmsearch", *command])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert (stop.value.code, capsysbinary.readouterr().err) == (
+            3,
+            b"mmsearch: what there was to print is lost: standard output is closed\n",
+        )
+        sys.stdout.close()
     monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(sys, "argv", ["mmsearch", "query", "red"])
+    monkeypatch.setattr(sys, "argv", ["mmsearch", "index", "--quiet"])  # which has nothing to say
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code in (0, None)
@@ -116,6 +126,7 @@ def test_query_json_is_what_the_documentation_says(run, media):
         "moments": [],
         "copies": [],
         "duplicates": [],
+        "gone": False,
     }
 
 
@@ -283,3 +294,41 @@ def test_one_interrupt_ends_an_index_run_cleanly(tmp_path, make, number):
     )
     report = json.loads(run.stdout)
     assert report["added"] + report["unchanged"] == 200
+
+
+_INTERRUPTED_AT = """
+import importlib.machinery, os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {at!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000): pass
+sys.meta_path.insert(0, Finder())
+{before}
+sys.argv = ["mmsearch", "--version"]
+{start}
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("at", ["mmsearch.cli", "typer", "indexer.errors", "mmsearch.output.options"])
+@pytest.mark.parametrize(
+    "start",
+    ["from mmsearch.__main__ import run\nrun()", "import runpy; runpy.run_module('mmsearch', run_name='__main__')"],
+)
+def test_ctrl_c_while_modules_load_ends_quietly(at, start):
+    def run(before=""):
+        program = _INTERRUPTED_AT.format(at=at, start=start, before=before)
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    done = run("signal.signal(signal.SIGINT, signal.SIG_IGN)")  # as a job in the background
+    assert (done.returncode, done.stdout.startswith("mmsearch "), done.stderr) == (0, True, "")
+
+
+def test_the_installed_command_is_the_one_that_is_guarded():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'mmsearch = "mmsearch.__main__:run"' in text.split("[project.scripts]")[1].splitlines()[1]

@@ -325,6 +325,10 @@ def test_all_that_is_in_force_is_said(run, media):
     code, _, err = run("refine", "more", "like", "2,", "not", "1", "--paths")
     assert code == 0
     assert err == f"mmsearch: asked: red, like {liked}, without {gone}; --limit 4 --kind image,video\n"
+    code, out, err = run("refine", "+ green", "--json")
+    said = err.splitlines()[0].removeprefix("mmsearch: asked: ")
+    assert json.loads(out)["query"].replace(f"{os.getcwd()}/", "") == said  # in full for programs
+    run("refine", "undo")
     code, out, err = run("refine", "--moments", "only videos", "--paths")
     assert (code, set(out.splitlines())) == (0, {str(media / "f-clip.mp4")})
     assert err.endswith("; --limit 4 --kind video --moments\n")

@@ -75,8 +75,24 @@ def test_files_that_are_no_vocabulary(tmp_path):
         Vocabulary.read(tmp_path / "bytes.txt")
     with pytest.raises(UsageError, match="cannot be read as a vocabulary"):
         Vocabulary.read(tmp_path / "none.txt")
+    for path in (tmp_path, tmp_path / "a\0b", b"none.txt", None, 3):
+        with pytest.raises(UsageError, match="cannot be read as a vocabulary"):
+            Vocabulary.read(path)
+    (tmp_path / "empty.txt").write_text("# nothing\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"empty\.txt: a vocabulary has 1 to 100,000 labels, got 0"):
+        Vocabulary.read(tmp_path / "empty.txt")
+    (tmp_path / "twice.txt").write_text("red\nred\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"twice\.txt: the vocabulary has 'red' twice"):
+        Vocabulary.read(tmp_path / "twice.txt")
     (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbfred\n")
     assert Vocabulary.read(tmp_path / "bom.txt").names == ("red",)
+
+
+@pytest.mark.parametrize("label", ["cat", ["cat"], (), ("",), ("cat", 1), None])
+def test_a_label_is_a_tuple_of_names(label):
+    """The letters of a string are no names."""
+    with pytest.raises(UsageError, match=r"a label is its names as a tuple, .* got "):
+        Vocabulary((("red",), label))
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])

@@ -71,6 +71,7 @@ def test_json_is_what_the_documentation_says(written, hits):
                 ],
                 "copies": ["/media/copy.mp3"],
                 "duplicates": ["/media/twin.mp3", "/media/twin.wav"],
+                "gone": False,
             },
             answer["hits"][1],
         ],

@@ -1,5 +1,7 @@
 """Which command opens a result."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -66,7 +68,15 @@ def test_nothing_to_open_it_with_is_said(moment, a_hit):
 
 def test_the_command_is_started_without_a_shell_and_without_our_streams(media, a_hit, monkeypatch):
     started = []
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: started.append((command, options)))
+
+    class Started:
+        def __init__(self, command, **options):
+            started.append((command, options))
+
+        def wait(self, seconds):
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(viewer, "opening", lambda hit: opening(hit, "linux", having("xdg-open")))
     clip = a_hit(media / "clip.mp4", kind="video", start_seconds=62.0, end_seconds=63.0)
@@ -85,3 +95,55 @@ def test_a_file_that_is_gone_and_a_viewer_that_does_not_start(media, a_hit, monk
     monkeypatch.setattr(viewer, "opening", lambda hit: Opening(("/nowhere/viewer", hit.path), at_moment=False))
     with pytest.raises(UsageError, match="/nowhere/viewer does not start: No such file"):
         list(viewer.open_hit(a_hit(media / "red.png")))
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Make programs of a shell script each, and let them be all that there is."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def make(**scripts):
+        for name, script in scripts.items():
+            (folder / name.replace("_", "-")).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name.replace("_", "-")).chmod(0o755)
+        monkeypatch.setattr(
+            viewer, "opening", lambda hit: opening(hit, "linux", lambda name: shutil.which(name, path=str(folder)))
+        )
+
+    return make
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_a_program_that_opens_nothing_is_an_error(run, media, programs):
+    assert run("index", "media")[0] == 0
+    programs(xdg_open="exit 3")
+    code, out, err = run("query", "red", "-k", "1", "--open")
+    assert code == 2
+    assert out
+    assert err.rstrip().endswith(
+        "was not opened: xdg-open ended with exit code 3, as no program is there for such files"
+    )
+    programs(xdg_open="exit 4", mpv="exit 2")
+    code, out, err = run("query", "red", "--kind", "image", "-k", "1", "--open")
+    assert (code, err) == (2, "mmsearch: media/red.png was not opened: xdg-open ended with exit code 4\n")
+    code, out, err = run("query", "blue", "--kind", "video", "-k", "1", "--open")
+    assert (code, "opened from its start" in err) == (2, False)
+    programs(xdg_open="exit 0")
+    code, out, err = run("query", "red", "--kind", "image", "-k", "1", "--open")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_a_viewer_that_runs_is_not_waited_for(media, a_hit, programs, monkeypatch):
+    monkeypatch.setattr(viewer, "_OPENER_SECONDS", 0.2)
+    programs(xdg_open="exec sleep 30")
+    try:
+        assert list(viewer.open_hit(a_hit(media / "red.png"))) == []
+        (process,) = viewer._living
+        assert process.poll() is None
+    finally:
+        for process in viewer._living:
+            process.kill()
+            process.wait()
+        viewer._living.clear()
