@@ -1,4 +1,4 @@
-"""Questions to the store on behalf of a person: what a hit is, which segments a filter admits, how things stand."""
+"""Questions to the store on behalf of a person: what a hit is, how things stand."""
 
 from __future__ import annotations
 

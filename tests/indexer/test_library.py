@@ -341,7 +341,7 @@ def test_verify_tells_of_a_database_that_was_emptied_beside_full_indexes(tmp_pat
         report = verify(emptied)
         assert report.repaired == []
         (problem,) = report.problems
-        assert "the index files beside it (1-visual.faiss) hold 5 that it knows nothing of" in problem
+        assert "the index files beside it (1-visual.faiss) hold 5 vectors that it knows nothing of" in problem
         assert "restore library.sqlite from a backup" in problem
     write(emptied, unit(rng, 3))
     emptied.save_indexes()
