@@ -8,6 +8,7 @@ model or the system, 4 a bug in mmsearch, 130 interrupted.
 from __future__ import annotations
 
 import atexit
+import copy
 import errno
 import gc
 import io
@@ -15,6 +16,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -82,7 +84,7 @@ def main() -> None:
     stdout = sys.stdout
     try:
         try:
-            app()
+            _app_for(sys.argv[1:])()
         finally:
             if sys.stdout is not stdout:  # Typer met a pipe that is closed: it hides the output, and exits with 1
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
@@ -106,6 +108,21 @@ def main() -> None:
         traceback.print_exc()
         _complain("this is a bug in mmsearch; the library is unharmed")
         sys.exit(BUG)
+
+
+def _app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command that is asked for, where that is clear: to make ready all of them takes longer than an answer."""
+    if not arguments or any(name.startswith("_MMSEARCH") for name in os.environ):  # which is how shells ask to complete
+        return app
+    one = copy.copy(app)
+    one.registered_commands = [
+        info
+        for info in app.registered_commands
+        if info.callback is not None
+        and (info.name or typer.main.get_command_name(info.callback.__name__)) == arguments[0]
+    ]
+    one.registered_groups = [info for info in app.registered_groups if info.name == arguments[0]]
+    return one if one.registered_commands or one.registered_groups else app
 
 
 def _is_unread(stdout: TextIO) -> bool:

@@ -109,6 +109,8 @@ class Base:
         probes = min(settings.lists(k), self.structure.lists)
         if count * 2 < len(self.ids):  # what is left lies further away, so in more of the lists, and closer together
             probes, depth = self.structure.lists, 2 * depth
+        elif count < len(self.ids):
+            probes = min(-(-probes * len(self.ids) // count), self.structure.lists)
         scores, rows = rescored(self.rows, self.scales, queries, self.candidates(queries, depth, probes, chosen), k)
         lacking = rows[:, -1] < 0
         if lacking.any():  # the lists that were probed hold too few

@@ -332,3 +332,19 @@ def test_the_installed_command_is_the_one_that_is_guarded():
 
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     assert 'mmsearch = "mmsearch.__main__:run"' in text.split("[project.scripts]")[1].splitlines()[1]
+
+
+def test_only_the_command_that_is_asked_for_is_made_ready(monkeypatch):
+    def commands(*arguments):
+        app = cli._app_for(arguments)
+        return [info.callback.__name__ for info in app.registered_commands] + [g.name for g in app.registered_groups]
+
+    every = commands()
+    assert {"query", "index", "status", "models"} <= set(every)
+    assert commands("query", "a dog") == ["query"]
+    assert commands("eval") == ["evaluate"]
+    assert commands("models", "pull") == ["models"]
+    for unclear in (("--version",), ("qurey",), ("--help",), ()):
+        assert commands(*unclear) == every
+    monkeypatch.setenv("_MMSEARCH_COMPLETE", "complete_bash")
+    assert commands("query") == every
