@@ -149,13 +149,13 @@ class Store(Database):
 
     def known_in(self, root_id: int, directory: str) -> dict[str, KnownFile]:
         """What is known of the names in one folder (not below it)."""
-        query = select(File.id, File.name, File.size, File.mtime_ns, File.state, File.content_id).where(
+        query = select(File.name, File.id, File.size, File.mtime_ns, File.state, File.content_id).where(
             File.root_id == root_id, File.directory == directory
         )
         with self.reading() as connection:
             return {
-                row.name: KnownFile(row.id, row.size, row.mtime_ns, row.state, row.content_id)
-                for row in connection.execute(query)
+                name: KnownFile(id, size, mtime_ns, state, content_id)
+                for name, id, size, mtime_ns, state, content_id in connection.execute(query)
             }
 
     def directories(self, root_id: int, scope: str) -> list[str]:

@@ -135,8 +135,8 @@ def calibrate(library: Library, encoder: Encoder) -> None:
                     continue
                 if tower is not None and modality == "text":
                     texts.are_known(tower, queries)
-            changed = True
             asked = _asked(library, generation_id, spec, channel, modality, way, texts)
+            changed = changed or asked is not None or before is not None
             if asked is not None:
                 null, queries = asked
                 facts = (null.location, null.scale, null.mean, null.least, now.last_id, null.size, now.vectors)
@@ -200,7 +200,7 @@ def _asked(
         null = _ask_texts(index, queries) if len(queries) else None
     else:
         home = way.home if way is not None else _home(spec, modality, tower)
-        if home is None:
+        if home is None or not library.store.position(generation_id, home).vectors:
             return None
         own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
         if way is not None and len(queries):

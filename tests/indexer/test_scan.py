@@ -2,8 +2,11 @@ import os
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from indexer.scan import ScanRules, scan
+from indexer.media.formats import SUFFIXES
+from indexer.scan import ScanRules, scan, worth_opening
 
 
 def found(root, scope="", **rules):
@@ -118,3 +121,11 @@ def test_size_and_time_are_those_on_disk(root):
     (folder,) = scan(str(root))
     status = os.stat(root / "a.jpg")
     assert (folder.files[0].size, folder.files[0].mtime_ns) == (5, status.st_mtime_ns)
+
+
+@given(
+    st.text("ab.JpG é", min_size=1, max_size=8) | st.sampled_from(["a.jpg", ".jpg", "..jpg", "a.", "a.b.JPG", "..."])
+)
+def test_a_suffix_is_what_python_takes_for_one(name):
+    suffix = os.path.splitext(name)[1].lower()
+    assert worth_opening(name) == (not suffix or suffix in SUFFIXES)

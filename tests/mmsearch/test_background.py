@@ -200,3 +200,14 @@ def test_the_order_in_which_files_were_committed_does_not_matter(tmp_path, chanc
     assert others == pytest.approx(numbers, abs=1e-6)
     assert [path for path, _ in same_hits] == [path for path, _ in hits]
     assert [sure for _, sure in same_hits] == pytest.approx([sure for _, sure in hits], abs=1e-6)
+
+
+def test_a_library_of_texts_alone_is_not_asked_with_pictures_at_every_run(tmp_path, monkeypatch):
+    (tmp_path / "media").mkdir()
+    for n in range(30):
+        (tmp_path / "media" / f"{n}.txt").write_text(("cat", "dog", "sea")[n % 3])
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        engine.index(tmp_path / "media")
+        monkeypatch.setattr("mmsearch.background.ids_by_content", lambda *_: pytest.fail("nothing is new"))
+        monkeypatch.setattr("mmsearch.background.write_backgrounds", lambda *_: pytest.fail("nothing is new"))
+        assert engine.index(tmp_path / "media").unchanged == 30
