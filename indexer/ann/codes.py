@@ -66,6 +66,7 @@ class Coder:
             plain.add_sa_codes(codes, ids)
         packed = faiss.IndexIVFPQFastScan(plain)
         packed.own_fields, plain.own_fields = True, False  # it uses the same lists' centres
+        packed.referenced_objects.clear()  # FAISS's wrapper would keep the codes as they were before they were packed
         return packed
 
     def _empty(self) -> Any:
