@@ -66,7 +66,8 @@ class Coder:
             plain.add_sa_codes(codes, ids)
         packed = faiss.IndexIVFPQFastScan(plain)
         packed.own_fields, plain.own_fields = True, False  # it uses the same lists' centres
-        packed.referenced_objects.clear()  # FAISS's wrapper would keep the codes as they were before they were packed
+        # FAISS's wrapper would keep the codes as they were before they were packed.
+        getattr(packed, "referenced_objects", []).clear()
         return packed
 
     def _empty(self) -> Any:

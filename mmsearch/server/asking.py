@@ -259,8 +259,8 @@ def _hit(hit: Hit, item: Any) -> HitModel:
         stands_out=hit.matches_well,
         matched=list(hit.matched),
         moments=[MomentModel(**_moment(moment)) for moment in value["moments"]],
-        copies=_all_shown(hit.copies),
-        duplicates=_all_shown(hit.duplicates),
+        copies=_all_shown(hit.copies_there),
+        duplicates=_all_shown(hit.duplicates_there),
     )
 
 

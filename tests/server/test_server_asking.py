@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import wave
 from dataclasses import fields, replace
 
@@ -416,3 +417,21 @@ def test_a_recording_of_silence_cannot_be_asked_with(own, tmp_path):
         sent = own.post(f"{API}/uploads", files={"file": ("silence.wav", file)}).json()
     message = refused(own.post(f"{API}/query", json={"terms": [{"upload": sent["upload"]}]}), 400, "bad_query")
     assert "silence.wav" in message
+
+
+def test_a_copy_that_is_gone_is_not_named(engine, own, tmp_path):
+    red = tmp_path / "media" / "red.png"
+    shutil.copy(red, red.with_name("again.png"))
+    engine.index(tmp_path / "media")
+    asked = {"q": "red --kind image --limit 3"}
+
+    def first():
+        hit = own.get(f"{API}/query", params=asked).json()["hits"][0]
+        return hit["path"], hit["copies"]
+
+    assert first() == (str(red.with_name("again.png")), [str(red)])
+    red.unlink()
+    assert first() == (str(red.with_name("again.png")), [])
+    shutil.copy(red.with_name("again.png"), red)
+    red.with_name("again.png").unlink()
+    assert first() == (str(red), [])
