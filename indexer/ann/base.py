@@ -248,20 +248,21 @@ def _check(path: Path, name: str, body: Hashed, parts: dict[str, Any]) -> None:
 
 def _gathered(sources: Sequence[Rows], dim: int) -> tuple[Ids, Halves]:
     """The ids and vectors of all sources, in new arrays."""
-    parts = [part for source in sources for part in source.blocks()]
-    rows = np.empty((sum(len(ids) for ids, _ in parts), dim), STORED_DTYPE)
+    count = sum(map(len, sources))
+    ids, rows = np.empty(count, np.int64), np.empty((count, dim), STORED_DTYPE)
     at = 0
-    for ids, halves in parts:
-        rows[at : at + len(ids)] = halves
-        at += len(ids)
-    return np.concatenate([ids for ids, _ in parts]), rows
+    for source in sources:
+        for some, halves in source.blocks():
+            ids[at : at + len(some)], rows[at : at + len(some)] = some, halves
+            at += len(some)
+    return ids, rows
 
 
 def _sampled(sources: Sequence[Rows], count: int) -> Vectors:
     """About `count` vectors that are numbers, drawn at random: (n, dim) float32 of length 1."""
     total = sum(len(source.ids) for source in sources)
     rng = np.random.default_rng(0)
-    parts = []
+    parts: list[Vectors] = []
     for source in sources:
         alive = np.arange(len(source.ids)) if source.alive is None else np.flatnonzero(source.alive)
         most = min(len(alive), -(-count * len(alive) // max(total, 1)))

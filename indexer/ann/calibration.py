@@ -128,11 +128,12 @@ def best_of(rows: Rows, scales: Vectors, queries: Vectors, k: int) -> np.ndarray
         scores, at = _highest(some, k)
         return scores, at + block.start
 
-    parts = in_blocks(of_block, len(rows.ids), _BLOCK)
-    found = np.concatenate([part for _, part in parts], axis=1)
-    scores, at = _highest(np.concatenate([part for part, _ in parts], axis=1), k)
+    scores, found = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    for some, rows_of_some in in_blocks(of_block, len(rows.ids), _BLOCK):  # folded as they come: all would fill memory
+        scores, at = _highest(np.concatenate([scores, some], axis=1), k)
+        found = np.take_along_axis(np.concatenate([found, rows_of_some], axis=1), at, 1)
     order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(found, np.take_along_axis(at, order, 1), 1)
+    return np.take_along_axis(found, order, 1)
 
 
 def _highest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ FAISS has both, and takes four times as long for a product: see docs/performance
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -66,21 +66,21 @@ def nearest(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
     return found
 
 
-def in_blocks(function: Callable[[slice], Made], count: int, size: int = BLOCK) -> list[Made]:
+def in_blocks(function: Callable[[slice], Made], count: int, size: int = BLOCK) -> Iterator[Made]:
     """What `function` makes of each block of rows, in order; blocks share the cores, and none is split over them."""
     blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     workers = min(available_cores(), len(blocks))
+
+    def alone(block: slice) -> Made:
+        with one_thread():
+            return function(block)
+
     with one_blas_thread():
         if workers < 2:
-            with one_thread():
-                return [function(block) for block in blocks]
-
-        def alone(block: slice) -> Made:
-            with one_thread():
-                return function(block)
-
+            yield from map(alone, blocks)
+            return
         with ThreadPoolExecutor(workers, thread_name_prefix="clusters") as pool:
-            return list(pool.map(alone, blocks))
+            yield from pool.map(alone, blocks)
 
 
 def _drawn(vectors: Vectors, count: int, rng: np.random.Generator) -> Vectors:

@@ -23,10 +23,10 @@ _ROUNDS = 10  # of k-means, for the codes
 class Coder:
     """What was learned: the centres of the lists, and the codes of what is in them, which are not relative to those."""
 
-    def __init__(self, structure: Structure, centres: Vectors, quantiser: Any) -> None:
+    def __init__(self, structure: Structure, centres: Vectors, quantizer: Any) -> None:
         self.structure = structure
         self.centres = centres
-        self._quantiser = quantiser
+        self._quantizer = quantizer
         self._list_bytes = self._empty().coarse_code_size()
 
     @classmethod
@@ -34,28 +34,28 @@ class Coder:
         """From some of the vectors, (n, dim) float32 of length 1."""
         import faiss
 
-        quantiser = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
-        quantiser.cp.niter = _ROUNDS
-        quantiser.cp.min_points_per_centroid = 1  # it warns of them on its own
+        quantizer = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
+        quantizer.cp.niter = _ROUNDS
+        quantizer.cp.min_points_per_centroid = 1  # it warns of them on its own
         # Hundreds of small searches for centres: beside another program, threads that wait for each other took ten
         # times as long as one alone.
         with one_thread():
-            quantiser.train(sample)
-        return cls(structure, clustered(sample, structure.lists, np.random.default_rng(0)), quantiser)
+            quantizer.train(sample)
+        return cls(structure, clustered(sample, structure.lists, np.random.default_rng(0)), quantizer)
 
     @classmethod
     def of(cls, structure: Structure, index: Any) -> Coder:
         """What an index was made with."""
         import faiss
 
-        quantiser = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
-        faiss.copy_array_to_vector(faiss.vector_to_array(index.pq.centroids), quantiser.centroids)
-        return cls(structure, index.quantizer.reconstruct_n(0, structure.lists), quantiser)
+        quantizer = faiss.ProductQuantizer(structure.dim, structure.codes, _BITS)
+        faiss.copy_array_to_vector(faiss.vector_to_array(index.pq.centroids), quantizer.centroids)
+        return cls(structure, index.quantizer.reconstruct_n(0, structure.lists), quantizer)
 
     def codes_of(self, vectors: Vectors) -> Codes:
         """The list and the code of each vector: (n, bytes) uint8. Called from several threads at once."""
         lists = nearest(vectors, self.centres).astype("<i8").view(np.uint8).reshape(len(vectors), 8)
-        return np.concatenate([lists[:, : self._list_bytes], self._quantiser.compute_codes(vectors)], axis=1)
+        return np.concatenate([lists[:, : self._list_bytes], self._quantizer.compute_codes(vectors)], axis=1)
 
     def index(self, parts: Iterable[tuple[Ids, Codes]]) -> Any:
         """An index of FAISS of vectors with these ids and codes."""
@@ -79,5 +79,5 @@ class Coder:
         plain = faiss.IndexIVFPQ(centres, self.structure.dim, self.structure.lists, self.structure.codes, _BITS, metric)
         centres.this.disown()
         plain.own_fields, plain.by_residual, plain.is_trained = True, False, True
-        plain.pq = self._quantiser
+        plain.pq = self._quantizer
         return plain

@@ -67,9 +67,8 @@ def test_every_group_has_its_share_of_clusters_and_no_more_than_members(sizes, d
 
 
 def test_blocks_are_whole_and_in_order():
-    blocks = in_blocks(lambda rows: (rows.start, rows.stop), 10, 4)
-    assert blocks == [(0, 4), (4, 8), (8, 10)]
-    assert in_blocks(lambda rows: rows, 0) == []
+    assert list(in_blocks(lambda rows: (rows.start, rows.stop), 10, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(in_blocks(lambda rows: rows, 0)) == []
 
 
 @pytest.mark.parametrize("lists", [7, 300])
@@ -79,10 +78,10 @@ def test_codes_are_those_that_faiss_would_have_written(vectors, lists):
     theirs = faiss.index_factory(32, structure.factory, faiss.METRIC_INNER_PRODUCT)
     theirs.quantizer.add(coder.centres)
     theirs.pq.train(vectors[:8000])
-    faiss.copy_array_to_vector(faiss.vector_to_array(coder._quantiser.centroids), theirs.pq.centroids)
+    faiss.copy_array_to_vector(faiss.vector_to_array(coder._quantizer.centroids), theirs.pq.centroids)
     theirs.is_trained = True
     theirs.add_with_ids(vectors, np.arange(len(vectors)))
-    parts = in_blocks(lambda rows: (np.arange(rows.start, rows.stop), coder.codes_of(vectors[rows])), len(vectors))
+    parts = [*in_blocks(lambda rows: (np.arange(rows.start, rows.stop), coder.codes_of(vectors[rows])), len(vectors))]
     ours = coder.index(parts)
     again = Coder.of(structure, ours)
     for index in (
