@@ -247,7 +247,7 @@ def main() -> None:
             parts.watch(mmsearch.plan.Plan, "keys", "hubness and keys")
             parts.watch(mmsearch.plan.Plan, "score", "score the files' segments")
             parts.watch(mmsearch.search, "contents_of", "segments' files (SQL)")
-            parts.watch(mmsearch.search, "_promising", "what words add, and to whom")
+            parts.watch(mmsearch.search, "promising_of", "what words add, and to whom")
             parts.watch(mmsearch.search, "segments_of", "fetch the files' segments (SQL)")
             parts.watch(mmsearch.search, "files_of", "fetch the files (SQL)")
             parts.watch(mmsearch.search, "hits_of", "hits and moments")

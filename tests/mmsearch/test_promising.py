@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmsearch.promising import promising_of
 from mmsearch.rank import Words
-from mmsearch.search import _promising
 
 NUMBERS = st.integers(-40, 40).map(lambda number: number / 8)
 SHARES = st.integers(0, 8).map(lambda number: number / 8)
@@ -47,7 +47,7 @@ PLAN = SimpleNamespace(unheard=-3.0, tie=1e-4)
 def test_nothing_that_words_can_lift_among_the_best_is_left_out(case):
     keys, words, unseen, count = case
     found = sorted(keys, key=lambda content: -keys[content])[:count]
-    promising = _promising(found, keys, unseen, words, count, PLAN)
+    promising = promising_of(found, keys, unseen, words, count, PLAN)
     assert set(found) <= set(promising)
     lifted = sorted((key + (words[one].evidence if one in words else 0) for one, key in keys.items()), reverse=True)
     needed = lifted[count - 1] - 2 * PLAN.tie if len(lifted) >= count else -np.inf
@@ -62,13 +62,13 @@ def test_nothing_that_words_can_lift_among_the_best_is_left_out(case):
 def test_what_cannot_come_among_the_best_is_not_read():
     keys = {content: 10.0 - content for content in range(8)}
     words = Found({1: 1.0, 7: 2.0, 100: 2.0}, {1: 1.0, 7: 2.0, 100: 6.0}, [])
-    assert _promising([0, 1], keys, 1.0, words, 2, PLAN) == [1, 0]
+    assert promising_of([0, 1], keys, 1.0, words, 2, PLAN) == [1, 0]
     assert words.asked == {1}
-    assert _promising([0, 1], keys, 4.0, words, 2, PLAN) == [1, 0]
+    assert promising_of([0, 1], keys, 4.0, words, 2, PLAN) == [1, 0]
     assert words.asked == {1, 100}  # it might have been a match
 
 
 def test_all_are_read_where_any_could_be_the_best():
     words = Found({1: 1.0, 2: 0.5}, {1: 2.0, 2: 2.0, 3: 2.0}, [])
-    assert _promising([], {}, -np.inf, words, 5, PLAN) == [1, 2]
-    assert _promising([4], {4: 1.0}, np.inf, words, 5, PLAN) == [1, 2, 4]
+    assert promising_of([], {}, -np.inf, words, 5, PLAN) == [1, 2]
+    assert promising_of([4], {4: 1.0}, np.inf, words, 5, PLAN) == [1, 2, 4]

@@ -456,7 +456,7 @@ def test_what_words_found_is_passed_over_only_where_it_cannot_be_among_the_best(
     asked = [Query.of_text(words, k=k, moments=moments) for k in (1, 5, 30) for moments in (False, True)]
     quick = [engine.query(one) for one in asked]
     monkeypatch.setattr(
-        "mmsearch.search._promising",
+        "mmsearch.search.promising_of",
         lambda found, keys, unseen, words, count, plan: list(dict.fromkeys([*words, *keys])),
     )
     monkeypatch.setattr("mmsearch.search._finalists", lambda library, generation, contents, *_: contents)
