@@ -143,6 +143,27 @@ def test_a_filter_misses_nothing_and_returns_as_many_as_there_are(share):
     assert not np.isin(index.search(queries, 10, allowed=allowed)[1], same[0][:5]).any()
 
 
+def test_the_less_a_filter_leaves_the_more_lists_are_probed(monkeypatch):
+    """What is left of the nearest lies further away."""
+    index, ids, _, queries = made(MANY_LISTS)
+    base = index._base
+    monkeypatch.setattr("indexer.ann.base._SMALL", 0)  # vectors and candidates up to which all are compared
+    monkeypatch.setattr("indexer.ann.base._SHALLOWEST", 1)
+    settings, lists, asked = index._settings, base.structure.lists, []
+    candidates = base.candidates
+    monkeypatch.setattr(
+        base,
+        "candidates",
+        lambda queries, depth, probes, chosen: asked.append(probes) or candidates(queries, depth, probes, chosen),
+    )
+    for share in (1.0, 0.75, 0.5, 0.4):
+        chosen = np.arange(len(ids)) % 100 < 100 * share
+        base.search(queries, 1, None if share == 1 else chosen, settings)
+    usual = min(settings.lists(1), lists)
+    assert asked == [usual, min(-(-usual * 4 // 3), lists), min(2 * usual, lists), lists]
+    assert usual < asked[1] < lists, "else this shows nothing"
+
+
 def test_a_filter_whose_vectors_are_in_lists_that_are_not_probed():
     index, ids, vectors, queries = made(MANY_LISTS)
     order = np.argsort(unit_of(vectors) @ queries[0])

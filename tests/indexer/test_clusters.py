@@ -83,6 +83,7 @@ def test_codes_are_those_that_faiss_would_have_written(vectors, lists):
     theirs.add_with_ids(vectors, np.arange(len(vectors)))
     parts = [*in_blocks(lambda rows: (np.arange(rows.start, rows.stop), coder.codes_of(vectors[rows])), len(vectors))]
     ours = coder.index(parts)
+    assert not getattr(ours, "referenced_objects", []), "its codes are in memory twice"
     again = Coder.of(structure, ours)
     for index in (
         ours,
