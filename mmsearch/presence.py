@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from indexer.paths import relative_to
@@ -47,6 +47,12 @@ def is_there(root: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def there_first(store: Store, paths: Sequence[str]) -> tuple[str, ...]:
+    """Files of the same bytes, those that are there before those that are gone."""
+    gone = _gone(Disk(store), paths)
+    return tuple(sorted(paths, key=lambda path: path in gone))
 
 
 def as_on_disk(store: Store, answer: Answer) -> Answer:

@@ -28,6 +28,7 @@ from indexer.found import files_of, segments_of
 from indexer.items import Line, lines_of
 from indexer.library import Library
 from indexer.types import Vectors
+from mmsearch.presence import there_first
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -142,7 +143,7 @@ def summary_of(library: Library, content: int, path: str, moments: int | None = 
     ]
     made.sort(key=lambda moment: moment.start_seconds)
     return Summary(
-        path if file is None else file.paths[0],
+        path if file is None else there_first(library.store, file.paths)[0],
         float(spans[-1, 1]),
         len(spans),
         min(1.0, sum(gains) / _most(vectors, durations)),

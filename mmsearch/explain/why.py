@@ -25,6 +25,7 @@ from mmsearch.grammar import format_terms
 from mmsearch.literal import find_literally
 from mmsearch.plan import Scored
 from mmsearch.prepared import Prepared
+from mmsearch.presence import there_first
 from mmsearch.rank import Words
 from mmsearch.readings import has_meaning
 from mmsearch.search import LITERAL
@@ -137,7 +138,7 @@ def _file(library: Library, ready: Prepared, content: int) -> tuple[FoundFile, b
     file = fitting or files_of(library.store, [content], Filter()).get(content)
     if file is None:
         raise UsageError("the file is not on disk any more; bring the library up to date with: mmsearch index")
-    return file, fitting is not None
+    return replace(file, paths=there_first(library.store, file.paths)), fitting is not None
 
 
 def _terms(ready: Prepared, scored: Sequence[Scored], account: Account, words: Words | None) -> tuple[TermShare, ...]:

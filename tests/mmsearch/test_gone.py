@@ -150,3 +150,16 @@ def test_the_hint_stands_under_the_folder_that_it_is_about(run, indexed, make):
     (indexed / "new" / "red.png").unlink()
     for path in ("new/red.png", "nowhere.png"):  # which do not
         assert "mmsearch move" not in run("explain", "red", path)[2]
+
+
+def test_what_is_told_of_a_file_is_told_of_a_copy_that_is_there(tmp_path, make):
+    picture = make.image(tmp_path / "media" / "a.png", RED, GREEN)
+    film = make.video(tmp_path / "media" / "a.mp4", [RED] * 3 + [GREEN] * 3)
+    copies = {one: shutil.copy(one, one.with_stem("b")) for one in (picture, film)}
+    with Engine.open(tmp_path / "library", model=FakeEncoder()) as engine:
+        engine.index(tmp_path / "media")
+        for one in copies:
+            one.unlink()
+        why = engine.explain("red", copies[picture])
+        assert (why.path, len(why.maps), why.remarks) == (str(copies[picture]), 1, ())
+        assert engine.summary(copies[film]).path == str(copies[film])
