@@ -49,7 +49,7 @@ class Way:
         best = background.max(axis=1)
         if self.null == "Gumbel":
             quantiles = self.quantiles or (0.5, 0.95)
-            null = fit(best, size=background.shape[1], mean=0.0, least=0.0, quantiles=quantiles)
+            null = fit(best, size=background.shape[1], mean=0.0, least=0.0, rest=0.0, quantiles=quantiles)
             assert null is not None
             return null.excess(scores)
         if self.null == "normal":

@@ -63,7 +63,7 @@ def maps_of(model: MiniEncoder, pixels: NDArray[np.uint8], target: Vectors) -> d
     sample = ImageSample(pixels)
     tower = model._image_tower
     feature_map = tower._classifier.feature_map(tower.prepare(pixels))
-    null = Null(0.0, 1.0, 0.0, 0.0, 1)
+    null = Null(0.0, 1.0, 0.0, 0.0, 0.0, 1)
     (vector,) = vectors_of(model, [sample])
     over = target_of(Approach(target, 1.0, "text"), Background(null, Hubs(bank())), vector)[None]
     rng = np.random.default_rng(0)

@@ -95,7 +95,7 @@ def drawings(version: int) -> dict[str, object]:
     counted = right.any(axis=1)
     hubs = hubness(items.items, bank())
     best = items.items @ bank().T - hubs[:, None]
-    null = fit(best.max(axis=0), size=len(items), mean=float(best.mean()), least=float(hubs.min()))
+    null = fit(best.max(axis=0), size=len(items), mean=float(best.mean()), least=float(hubs.min()), rest=0.0)
     assert null is not None
     rows, result = [], {}
     for name, templates in (

@@ -78,7 +78,7 @@ def main() -> None:
     queries, items, background = everything.queries[asked], everything.items, bank()
 
     hubs = hubness(items, background)
-    null = fit((background @ items.T - hubs).max(axis=1), size=len(items), mean=0.0, least=float(hubs.min()))
+    null = fit((background @ items.T - hubs).max(axis=1), size=len(items), mean=0.0, least=float(hubs.min()), rest=0.0)
     assert null is not None
     meaning = null.excess(queries @ items.T - hubs) - OFFSET
 

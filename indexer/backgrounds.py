@@ -29,6 +29,7 @@ class BackgroundRow:
     scale: float
     mean: float
     least: float
+    rest: float | None
     last_id: int
     size: int
     vectors: int
@@ -65,7 +66,7 @@ def write_backgrounds(store: Store, generation_id: int, rows: Iterable[tuple[Bac
 
 
 def write_least(store: Store, generation_id: int, rows: Iterable[BackgroundRow]) -> None:
-    """Write `least` and `last_id` of rows that are there, and nothing else of them."""
+    """Write `least`, `rest` and `last_id` of rows that are there, and nothing else of them."""
     with store.writing() as connection:
         for row in rows:
             connection.execute(
@@ -75,7 +76,7 @@ def write_least(store: Store, generation_id: int, rows: Iterable[BackgroundRow])
                     Background.modality == row.modality,
                     Background.channel == row.channel,
                 )
-                .values(least=row.least, last_id=row.last_id)
+                .values(least=row.least, rest=row.rest, last_id=row.last_id)
             )
 
 

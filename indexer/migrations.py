@@ -140,6 +140,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
             space VARCHAR NOT NULL, base_id INTEGER NOT NULL REFERENCES generation (id), matrix BLOB NOT NULL,
             report VARCHAR NOT NULL, made_at DATETIME NOT NULL, PRIMARY KEY (generation_id, modality, space))""",
     ),
+    # What bounds the scores that a search need not look at: see mmsearch/nearest.py.
+    ("ALTER TABLE background ADD COLUMN rest FLOAT",),
 )
 
 

@@ -172,8 +172,9 @@ class Background(Base):
     """What queries that were not written for this library score in one channel: see mmsearch/calibration.py.
 
     `location`, `scale`: the Gumbel distribution of the best score that such a query finds among `size` vectors.
-    `vectors`: how many there were in the channel. `mean`: the mean score of such queries. `least`: the least hubness of
-    any vector whose id is not above `last_id`. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
+    `vectors`: how many there were in the channel. `mean`: the mean score of such queries. `least`, `rest`: the least
+    hubness of any vector whose id is not above `last_id`, and the least of what is left of it without its linear part;
+    None where that was not worked out yet. `queries`: (n, dim) float16 vectors of the queries, made from `source`.
     """
 
     __tablename__ = "background"
@@ -185,6 +186,7 @@ class Background(Base):
     scale: Mapped[float]
     mean: Mapped[float]
     least: Mapped[float]
+    rest: Mapped[float | None]
     last_id: Mapped[int]
     size: Mapped[int]
     vectors: Mapped[int]

@@ -25,6 +25,7 @@ from indexer.backgrounds import (
     write_least,
 )
 from indexer.contents import contents_of
+from indexer.halves import STORED_DTYPE, unit_of
 from indexer.library import Library
 from indexer.names import MODALITIES, Channel, Modality
 from indexer.records import Position
@@ -32,7 +33,7 @@ from indexer.store import Store
 from indexer.types import Encoder, ModelSpec, TextSample, TowerSpec, Vectors
 from indexer.vectors import lengths, unit, usable
 from mmsearch.bridge import BridgeCache, Way
-from mmsearch.calibration import Background, Hubs, Null, centred, fit, hubness, stretch
+from mmsearch.calibration import Background, Floats, Hubs, Null, centred, fit, hubness, lean_of, stretch
 
 _OWN_QUERIES = 256  # of the library's own segments
 _MOST = 100_000  # vectors of a channel that are asked, about
@@ -42,6 +43,9 @@ _ROUNDS = 8  # of such groups, for each query
 _DRIFT = 0.1  # a channel that grew or shrank by more than this share is asked again
 _BATCH = 64
 _OWN = "own segments, by content"
+
+Least = tuple[float, float]
+"""The least hubness of any vector, and the least of what is left of it without its linear part."""
 
 
 @cache
@@ -63,7 +67,7 @@ class BackgroundCache:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._hubs: dict[tuple[int, BackgroundRow], Hubs] = {}
-        self._least: dict[tuple[int, BackgroundRow], tuple[int, float]] = {}
+        self._least: dict[tuple[int, BackgroundRow], tuple[int, Least]] = {}
 
     def read(self, generation_id: int) -> dict[tuple[str, str], Background]:
         """All that a library keeps, by (query modality, channel), for its present size."""
@@ -81,18 +85,17 @@ class BackgroundCache:
                 hubs = Hubs(bank, stretched=_is_stretched(row))
             kept[generation_id, row] = hubs
             now = store.position(generation_id, row.channel)
-            least = self._least_of(generation_id, row, hubs.bank, now.last_id)
-            found[str(row.modality), str(row.channel)] = Background(
-                replace(_null(row).among(now.vectors), least=least), hubs
-            )
+            least, rest = self._least_of(generation_id, row, hubs, now.last_id)
+            null = Null(row.location, row.scale, row.mean, least, rest, row.size, stretched=_is_stretched(row))
+            found[str(row.modality), str(row.channel)] = Background(null.among(now.vectors), hubs)
         self._hubs = kept
         return found
 
-    def _least_of(self, generation_id: int, row: BackgroundRow, bank: Vectors, last_id: int) -> float:
+    def _least_of(self, generation_id: int, row: BackgroundRow, hubs: Hubs, last_id: int) -> Least:
         """The least hubness of any vector, those included that came after the row was written."""
-        seen, least = self._least.get((generation_id, row), (row.last_id, row.least))
+        seen, least = self._least.get((generation_id, row), _seen(row))
         if last_id > seen:
-            least = min(least, _least_after(self._library.index(row.channel), bank, seen, _is_stretched(row)))
+            least = _lower(least, _least_after(self._library.index(row.channel), hubs, seen))
             self._least = {(generation_id, row): (last_id, least)} | {
                 other: known for other, known in self._least.items() if other in self._hubs
             }
@@ -128,7 +131,7 @@ def calibrate(library: Library, encoder: Encoder) -> None:
             if before is not None and before.source == source:
                 queries = read_queries(library.store, generation_id, modality, channel)
                 if abs(now.vectors - before.vectors) <= _DRIFT * before.vectors:
-                    if now.last_id > before.last_id:
+                    if now.last_id > before.last_id or before.rest is None:
                         before = _grown(library, before, queries, now)
                         grown.append(before)
                     rows.append((before, queries))
@@ -139,8 +142,8 @@ def calibrate(library: Library, encoder: Encoder) -> None:
             changed = changed or asked is not None or before is not None
             if asked is not None:
                 null, queries = asked
-                facts = (null.location, null.scale, null.mean, null.least, now.last_id, null.size, now.vectors)
-                rows.append((BackgroundRow(modality, channel, *facts, source), queries))
+                facts = (null.location, null.scale, null.mean, null.least, null.rest, now.last_id)
+                rows.append((BackgroundRow(modality, channel, *facts, null.size, now.vectors, source), queries))
     if changed:
         write_backgrounds(library.store, generation_id, rows)
     elif grown:
@@ -167,8 +170,18 @@ class _Texts:
 
 def _grown(library: Library, row: BackgroundRow, queries: Vectors, now: Position) -> BackgroundRow:
     """A row with what came since it was written: only the least hubness hangs on that."""
-    least = _least_after(library.index(row.channel), queries, row.last_id, _is_stretched(row))
-    return replace(row, least=min(row.least, least), last_id=now.last_id)
+    seen, least = (0, (np.inf, np.inf)) if row.rest is None else _seen(row)
+    hubs = Hubs(queries, stretched=_is_stretched(row))
+    lowest, rest = _lower(least, _least_after(library.index(row.channel), hubs, seen))
+    return replace(row, least=lowest, rest=rest, last_id=now.last_id)
+
+
+def _seen(row: BackgroundRow) -> tuple[int, Least]:
+    """The last id that the least hubness of a row is that of, and what it is as far as that is known."""
+    if row.rest is not None:
+        return row.last_id, (row.least, row.rest)
+    # An older mmsearch wrote it. The mean of the highest cosines is never below that of all.
+    return row.last_id, (row.least, -np.inf if _is_stretched(row) else 0.0)
 
 
 def _asked(
@@ -196,7 +209,7 @@ def _asked(
     if not len(index):
         return None
     if tower is not None and modality == "text":
-        queries = texts.through(tower)
+        queries = _as_stored(texts.through(tower))
         null = _ask_texts(index, queries) if len(queries) else None
     else:
         home = way.home if way is not None else _home(spec, modality, tower)
@@ -205,27 +218,40 @@ def _asked(
         own, queries = sample_segments(library.store, generation_id, home, _OWN_QUERIES, seed=0)
         if way is not None and len(queries):
             queries = way.mapped(queries)
-            own, queries = own[queries.any(axis=1)], queries[queries.any(axis=1)]
+            own, queries = own[queries.any(axis=1)], _as_stored(queries[queries.any(axis=1)])
         centre = None if way is None else way.centre
         ids = ids_by_content(library.store, generation_id, channel)
         null = _ask_own(library.store, index, ids, own, queries, centre) if len(queries) and len(ids) else None
     return None if null is None else (null, queries)
 
 
-def _null(row: BackgroundRow) -> Null:
-    return Null(row.location, row.scale, row.mean, row.least, row.size, stretched=_is_stretched(row))
+def _as_stored(queries: Vectors) -> Vectors:
+    """Queries as they will be read again: bounds that are worked out with others would be a little off."""
+    return unit_of(queries.astype(STORED_DTYPE))
 
 
 def _is_stretched(row: BackgroundRow) -> bool:
     return row.modality != "text"
 
 
-def _least_after(index: VectorIndex, bank: Vectors, last_id: int, stretched: bool) -> float:
+def _least_after(index: VectorIndex, hubs: Hubs, last_id: int) -> Least:
     """The least hubness of the vectors whose ids are above `last_id`; infinite when there are none."""
     ids = index.ids
     late = ids[ids > last_id]
-    blocks = (index.vectors_of(late[at : at + _BLOCK]) for at in range(0, len(late), _BLOCK))
-    return min((float(hubness(block, bank, stretched=stretched).min()) for block in blocks), default=np.inf)
+    least = (np.inf, np.inf)
+    for at in range(0, len(late), _BLOCK):
+        vectors = index.vectors_of(late[at : at + _BLOCK])
+        least = _lower(least, _least(vectors, hubness(vectors, hubs.bank, stretched=hubs.stretched), hubs.lean))
+    return least
+
+
+def _least(vectors: Vectors, of: Floats, lean: Vectors) -> Least:
+    """The least hubness of some vectors, (n, dim) float32, from that of each, (n,)."""
+    return float(of.min()), float((of - vectors @ lean).min())
+
+
+def _lower(one: Least, other: Least) -> Least:
+    return min(one[0], other[0]), min(one[1], other[1])
 
 
 def _encoded(encoder: Encoder, tower: TowerSpec) -> Vectors:
@@ -251,18 +277,20 @@ def _ask_texts(index: VectorIndex, queries: Vectors) -> Null | None:
     """What the best scores of queries in a channel are distributed like. `queries`: (q, dim) float32 of length 1."""
     # A large channel is known by a part of it: the location moves with the logarithm of the size.
     stride = -(-len(index) // _MOST)
-    best, total, least, size = np.full(len(queries), -np.inf), 0.0, np.inf, 0
+    lean = lean_of(queries)
+    best, total, size = np.full(len(queries), -np.inf), 0.0, 0
+    least = (np.inf, np.inf)
     for number, start in enumerate(range(0, len(index), _BLOCK)):
         vectors = index.vectors(start, _BLOCK)
         hubs = hubness(vectors, queries)
-        least = min(least, float(hubs.min()))  # of all: what a search may pass over hangs on it
+        least = _lower(least, _least(vectors, hubs, lean))  # of all: what a search may pass over hangs on it
         if number % stride:
             continue
         scores = vectors @ queries.T - hubs[:, None]
         best = np.maximum(best, scores.max(axis=0))
         total += float(scores.mean()) * len(vectors)
         size += len(vectors)
-    return fit(best, size=size, mean=total / size, least=least)
+    return fit(best, size=size, mean=total / size, least=least[0], rest=least[1])
 
 
 def _ask_own(
@@ -296,5 +324,6 @@ def _ask_own(
     groups = scores[np.arange(len(queries))[:, None, None], drawn]
     whole = ~np.isnan(groups).any(axis=2)
     mean = float(np.nanmean(scores)) if whole.any() else 0.0
-    least = float(hubs.min()) if len(ids) == len(index) else _least_after(index, queries, 0, stretched=True)
-    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=least, stretched=True)
+    asked = Hubs(queries, stretched=True)
+    least, rest = _least(vectors, hubs, asked.lean) if len(ids) == len(index) else _least_after(index, asked, 0)
+    return fit(groups[whole].max(axis=1), size=group, mean=mean, least=least, rest=rest, stretched=True)

@@ -51,8 +51,11 @@ right tail. On labelled data, other ranges missed the false-accept rate that the
 benchmarks/calibration.py."""
 
 _QUANTILES_OF_LIKE = (0.25, 0.75)  # the same for the library's own pictures and sounds, more of which have matches
-_NEAREST = 0.9999  # a float16 vector has no other cosine with itself
+NEAREST = 0.9999
+"""The cosine of a float16 vector with itself, or nearly."""
+
 _LEAST_SCALE = 1e-3  # a float16 vector is no finer than this
+_ALIKE = 1e-3  # of the standard deviation of cosines
 _FEWEST = 8  # best scores that a curve can be laid through
 
 
@@ -61,13 +64,15 @@ class Null:
     """The Gumbel distribution of the best cosine among `size` vectors, for queries that nothing matches.
 
     Scores here are cosines less hubness; `stretched` ones were first brought through `stretch`. `mean`: the mean score
-    of such a query and any vector. `least`: the least hubness of any vector.
+    of such a query and any vector. `least`: the least hubness of any vector, and `rest` the least of what is left of it
+    without its linear part, -inf where that is not known: see `Hubs`.
     """
 
     location: float
     scale: float
     mean: float
     least: float
+    rest: float
     size: int
     stretched: bool = False
 
@@ -90,6 +95,10 @@ class Null:
         """
         return np.asarray((np.asarray(scores, np.float64) - self.location) / self.scale - math.log(channels))
 
+    def score(self, excess: float, *, channels: int = 1) -> float:
+        """The score that lies so far above chance: `excess` the other way round."""
+        return (excess + math.log(channels)) * self.scale + self.location
+
 
 def confidence(excess: Floats | float) -> NDArray[np.float64]:
     """The probability that a score so far above chance is a match: in (0, 1), one half at `OFFSET`."""
@@ -104,6 +113,10 @@ def confidence_of(excess: float) -> float:
 class Hubs:
     """The hubness of one channel's vectors, by id: worked out when first asked for, and kept.
 
+    Most of it is linear: what a vector scores against the bank as a whole. That part, its inner product with `lean`,
+    can be taken from the query instead, so that an index gives vectors nearly in the order of their scores: see
+    nearest.py.
+
     Args:
         bank: (q, dim) float32 of length 1, the background queries.
         stretched: whether cosines are stretched first.
@@ -111,7 +124,8 @@ class Hubs:
 
     def __init__(self, bank: Vectors, *, stretched: bool = False) -> None:
         self.bank, self.stretched = bank, stretched
-        self._kept = np.empty(0, np.float32)  # by id, nan where it is not known yet
+        self.lean = lean_of(bank, stretched=stretched)
+        self._kept = np.empty((0, 2), np.float32)  # by id, hubness and its linear part; nan where they are not known
 
     def of(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float64]:
         """What is taken off the scores of some vectors: (n,) float64.
@@ -120,20 +134,29 @@ class Hubs:
             ids: theirs, (n,) int64.
             vectors: gives those at some places of `ids`, (m, dim) float32, as they are compared with queries.
         """
+        return self._known(ids, vectors)[:, 0].astype(np.float64)
+
+    def linear(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float64]:
+        """The linear part of that: inner products with `lean`, (n,) float64."""
+        return self._known(ids, vectors)[:, 1].astype(np.float64)
+
+    def _known(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float32]:
         if not len(ids):
-            return np.empty(0)
+            return np.empty((0, 2), np.float32)
         top = int(ids.max()) + 1
         if len(self._kept) < top:  # threads may do this at once: what one of them loses is worked out again
-            grown = np.full(max(top, 2 * len(self._kept)), np.nan, np.float32)
+            grown = np.full((max(top, 2 * len(self._kept)), 2), np.nan, np.float32)
             grown[: len(self._kept)] = self._kept
             self._kept = grown
         kept = self._kept
         found = kept[ids]
-        missing = np.flatnonzero(np.isnan(found))
+        missing = np.flatnonzero(np.isnan(found[:, 0]))
         if len(missing):
-            found[missing] = hubness(vectors(missing), self.bank, stretched=self.stretched)
+            some = vectors(missing)
+            found[missing, 0] = hubness(some, self.bank, stretched=self.stretched)
+            found[missing, 1] = some @ self.lean
             kept[ids[missing]] = found[missing]
-        return found.astype(np.float64)
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +173,7 @@ def fit(
     size: int,
     mean: float,
     least: float,
+    rest: float,
     stretched: bool = False,
     quantiles: tuple[float, float] | None = None,
 ) -> Null | None:
@@ -163,6 +187,7 @@ def fit(
         size: among how many vectors.
         mean: the mean score.
         least: the least hubness.
+        rest: the least of what is left of it without its linear part.
         stretched: whether scores were stretched.
         quantiles: between which of the best scores the curve is laid; by default, where it was found to fit.
 
@@ -178,7 +203,7 @@ def fit(
     inside = (plotting > low) & (plotting < high)
     reduced = -np.log(-np.log(plotting[inside]))
     scale, location = np.polyfit(reduced, ordered[inside], 1)
-    return Null(float(location), max(float(scale), _LEAST_SCALE), mean, least, size, stretched)
+    return Null(float(location), max(float(scale), _LEAST_SCALE), mean, least, rest, size, stretched)
 
 
 def centred(vectors: Vectors, mean: Vectors) -> Vectors:
@@ -194,7 +219,7 @@ def stretch(cosines: Floats) -> NDArray[np.float64]:
     Like things score up to 1, where cosines crowd: 0.98 and 0.99 are further apart than 0.58 and 0.59. What pictures
     and sounds are asked with is stretched, so that a copy stands out; for texts, plain cosines keep the promised rates.
     """
-    return np.asarray(np.arctanh(np.clip(np.asarray(cosines, np.float64), -_NEAREST, _NEAREST)))
+    return np.asarray(np.arctanh(np.clip(np.asarray(cosines, np.float64), -NEAREST, NEAREST)))
 
 
 NEIGHBOURS, SHARE = 128, 0.75
@@ -222,6 +247,25 @@ def hubness(
     if stretched:
         nearest = stretch(nearest)
     return np.asarray(alpha * nearest.mean(axis=1), np.float64)
+
+
+def lean_of(bank: Vectors, *, stretched: bool = False) -> Vectors:
+    """The vector whose inner product with an item is about its hubness, but for a constant: (dim,) float32.
+
+    The mean of the k nearest of a bank falls and rises with the mean of all of them, which is an inner product. For
+    plain cosines it does so one to one; for stretched ones, as it does among the bank's own queries.
+    """
+    if not len(bank):
+        return np.zeros(bank.shape[1], np.float32)
+    mean: Vectors = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
+    if not stretched:
+        return SHARE * mean
+    along = (bank @ mean).astype(np.float64)
+    apart = along - along.mean()
+    spread = float(apart @ apart)
+    alike = spread < _ALIKE**2 * len(bank)  # queries that are all the same tell no slope
+    slope = SHARE if alike else float(apart @ hubness(bank, bank, stretched=True)) / spread
+    return np.float32(slope) * mean
 
 
 Backgrounds = Mapping[tuple[str, str], Background]

@@ -136,9 +136,9 @@ class Plan:
         """What ranks a file by meaning that has nothing to compare."""
         return self.missing if self.is_log_odds else 0.0
 
-    def keys(self, route: Route, cosines: Vectors, ids: Ids, vectors: OfRows) -> Scores:
+    def keys(self, route: Route, cosines: Scores, ids: Ids, vectors: OfRows) -> Scores:
         """What ranks segments of known ids and cosines with the only term: (n,) float64."""
-        keys: Scores = self._excess(route.positive, route.chance, cosines[None].astype(np.float64), ids, vectors)[0]
+        keys: Scores = self._excess(route.positive, route.chance, cosines[None], ids, vectors)[0]
         return keys
 
     def highest_key(self, route: Route, cosine: float) -> float:

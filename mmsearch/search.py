@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.ann import Ids
 from indexer.contents import contents_of, segments_in
@@ -15,12 +13,12 @@ from indexer.filters import Filter
 from indexer.found import StoredSegments, files_of, norms_of, passages_of, segments_of
 from indexer.library import Library
 from indexer.names import Channel
-from indexer.types import Vectors
 from mmsearch import fusion
 from mmsearch.calibration import confidence, confidence_of
 from mmsearch.cancel import Check, go_on
 from mmsearch.fusion import Scores
 from mmsearch.literal import FoundWords
+from mmsearch.nearest import first_of, nearest
 from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.promising import promising_of
 from mmsearch.rank import CONFIDENT, Answer, Candidate, Hit, Words, hits_of
@@ -30,7 +28,6 @@ LITERAL = 0.99
 
 _POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
 _RANKED_DIGITS = 4  # of a score: below that is rounding, which may not tell apart what is the same
-_DEPTH = 128  # segments fetched from each channel, to begin with
 
 
 def search(
@@ -59,7 +56,7 @@ def search(
     count = plan.query.k + len(hidden)
     while True:
         if plan.is_one_vector:
-            found, keys, unseen = _nearest(library, plan, count, check)
+            found, keys, unseen = nearest(library, plan, count, check)
             places = None
         else:
             found, keys = _pooled(library, generation_id, plan, count, check)
@@ -135,7 +132,7 @@ def _finalists(
     candidates |= _without_segments(plan, set(contents) - heard, words)
     keys = {content: candidate.key for content, candidate in candidates.items()}
     literal = [content for content in keys if content in words.literal]
-    best = _first(sorted(keys, key=lambda content: -keys[content]), keys, count, plan)
+    best = first_of(sorted(keys, key=lambda content: -keys[content]), keys, count, plan)
     return list(dict.fromkeys([*literal, *best]))
 
 
@@ -147,49 +144,6 @@ def _all_stand_out(candidates: Mapping[int, Candidate], count: int) -> bool:
     """
     best = sorted(candidates.values(), key=lambda of: -of.key)[:count]
     return all(of.confidence is not None and of.confidence >= CONFIDENT for of in best)
-
-
-def _nearest(library: Library, plan: Plan, count: int, check: Check) -> tuple[list[int], dict[int, float], float]:
-    """The contents of the best files and all that tie with the last of them.
-
-    And what ranks all that were looked at, and what no other ranks above. Segments are fetched in growing numbers until
-    none that was not fetched can matter.
-    """
-    depth = max(_DEPTH, 16 * count)
-    seen: dict[Channel, tuple[Ids, Scores]] = {}
-    bounds: dict[Channel, float] = {}  # no segment of a channel that was not fetched lies above this
-    deeper = list(plan.routes)
-    while True:
-        for channel in deeper:
-            check()
-            route = plan.routes[channel]
-            scores, ids = library.search(
-                channel, route.vector[None], depth, allowed=route.allowed, exact=plan.query.exact
-            )
-            if not ids.shape[1]:  # it was emptied meanwhile
-                seen.pop(channel, None)
-                bounds.pop(channel, None)
-                continue
-            seen[channel] = ids[0], plan.keys(route, scores[0], ids[0], partial(_vectors, library, channel, ids[0]))
-            bounds[channel] = plan.highest_key(route, float(scores[0, -1])) if ids.shape[1] == depth else -np.inf
-        contents = contents_of(
-            library.store, np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in seen.values())])
-        )
-        ranked = np.concatenate([np.empty(0), *(keys for _, keys in seen.values())])
-        best: dict[int, float] = {}
-        for content, key in zip(contents.tolist(), ranked.tolist(), strict=True):
-            if content and key > best.get(content, -np.inf):
-                best[content] = key
-        order = sorted(best, key=lambda content: -best[content])
-        enough = best[order[count - 1]] - 2 * plan.tie if len(order) >= count else -np.inf
-        deeper = [channel for channel, bound in bounds.items() if bound > -np.inf and bound >= enough]
-        if not deeper:
-            return _first(order, best, count, plan), best, max(bounds.values(), default=-np.inf)
-        depth *= 4
-
-
-def _vectors(library: Library, channel: Channel, ids: Ids, at: NDArray[np.intp]) -> Vectors:
-    return library.index(channel).vectors_of(ids[at])
 
 
 def _pooled(
@@ -218,7 +172,7 @@ def _pooled(
         pool *= 4
     keys = {content: candidate.key for content, candidate in candidates.items()}
     order = sorted(keys, key=lambda content: -keys[content])
-    return _first(order, keys, count, plan), keys
+    return first_of(order, keys, count, plan), keys
 
 
 def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:
@@ -247,14 +201,6 @@ def _by_distance(library: Library, generation_id: int, channel: Channel, route: 
     apart = distances(route, norms[at[there]], scores[0][there].astype(np.float64))
     nearest: Ids = ids[0][there][np.argsort(apart, kind="stable")[:count]]
     return nearest
-
-
-def _first(order: Sequence[int], keys: Mapping[int, float], count: int, plan: Plan) -> list[int]:
-    """As many of an order as were asked for, and all that tie with the last of them: paths will decide."""
-    if len(order) <= count:
-        return list(order)
-    last = keys[order[count - 1]] - 2 * plan.tie
-    return [content for content in order if keys[content] >= last]
 
 
 def _candidates(

@@ -76,6 +76,26 @@ def test_what_changed_little_is_not_asked_again(filled, fill, chance):
     assert encoder.encoded["text"] == asked  # the texts' vectors are kept
 
 
+def test_what_an_older_version_wrote_is_searched_as_well_and_brought_up_to_date(filled, chance):
+    encoder = chance()
+    engine = filled(pictures(encoder, 300), encoder=encoder)
+    queries = [
+        Query.of_text("a dog", k=5, words=False),
+        Query.of_image(ImageSample(np.zeros((4, 4, 3), np.uint8)), k=5, words=False),
+    ]
+    expected = [[(hit.path, hit.confidence) for hit in engine.query(query)] for query in queries]
+    before = rows_of(engine)
+    with engine._library.store.writing() as connection:
+        connection.execute(text("UPDATE background SET rest = NULL, last_id = last_id"))
+    with Engine.open(engine._library.path, model=encoder) as older:
+        assert {row.rest for row in rows_of(older).values()} == {None}
+        assert [[(hit.path, hit.confidence) for hit in older.query(query)] for query in queries] == expected
+    calibrate(engine._library, encoder)
+    for key, row in rows_of(engine).items():
+        assert row.rest == pytest.approx(before[key].rest, abs=1e-6)
+        assert row.least == pytest.approx(before[key].least, abs=1e-6)
+
+
 def test_other_texts_are_asked_anew(filled, chance, monkeypatch):
     encoder = chance()
     engine = filled(pictures(encoder, 50), encoder=encoder)

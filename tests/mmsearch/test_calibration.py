@@ -18,7 +18,7 @@ def unit(vectors):
 
 
 def a_null(**changes):
-    return Null(**({"location": 0.3, "scale": 0.02, "mean": 0.1, "least": 0.05, "size": 1000} | changes))
+    return Null(**({"location": 0.3, "scale": 0.02, "mean": 0.1, "least": 0.05, "rest": 0.0, "size": 1000} | changes))
 
 
 # --- the fit ---
@@ -28,7 +28,7 @@ def a_null(**changes):
 @pytest.mark.parametrize("stretched", [False, True])
 def test_the_fit_finds_the_parameters_that_samples_were_drawn_with(location, scale, stretched):
     drawn = gumbel_r(location, scale).rvs(20_000, random_state=np.random.default_rng(3))
-    null = fit(drawn, size=500, mean=0.1, least=0.0, stretched=stretched)
+    null = fit(drawn, size=500, mean=0.1, least=0.0, rest=0.0, stretched=stretched)
     assert null.location == pytest.approx(location, abs=0.03 * scale)
     assert null.scale == pytest.approx(scale, rel=0.03)
     assert (null.size, null.mean, null.least, null.stretched) == (500, 0.1, 0.0, stretched)
@@ -38,25 +38,25 @@ def test_the_fit_is_not_moved_by_queries_that_do_match_something():
     rng = np.random.default_rng(5)
     drawn = gumbel_r(0.3, 0.02).rvs(4000, random_state=rng)
     drawn[:160] = rng.uniform(0.6, 0.9, 160)  # 4 in 100, far above
-    null = fit(drawn, size=500, mean=0.1, least=0.0)
+    null = fit(drawn, size=500, mean=0.1, least=0.0, rest=0.0)
     assert 0.001 < gumbel_r(0.3, 0.02).sf(null.location + OFFSET * null.scale) < 0.012
 
 
 @given(st.floats(-2, 2), st.floats(0.1, 10))
 def test_the_fit_moves_and_grows_with_the_scores(shift, factor):
     drawn = gumbel_r(0.3, 0.05).rvs(200, random_state=np.random.default_rng(0))
-    before = fit(drawn, size=10, mean=0, least=0)
-    after = fit(drawn * factor + shift, size=10, mean=0, least=0)
+    before = fit(drawn, size=10, mean=0, least=0, rest=0)
+    after = fit(drawn * factor + shift, size=10, mean=0, least=0, rest=0)
     assert after.location == pytest.approx(before.location * factor + shift, abs=1e-9)
     assert after.scale == pytest.approx(before.scale * factor)
 
 
 def test_a_fit_needs_scores_to_go_by():
-    assert fit(np.linspace(0, 1, 7), size=5, mean=0, least=0) is None
-    assert fit(np.full(100, -np.inf), size=5, mean=0, least=0) is None
-    assert fit(np.array([np.nan] * 50 + [0.1] * 7), size=5, mean=0, least=0) is None
-    assert fit(np.linspace(0, 1, 8), size=0, mean=0, least=0) is None
-    flat = fit(np.full(50, 0.5), size=5, mean=0, least=0)
+    assert fit(np.linspace(0, 1, 7), size=5, mean=0, least=0, rest=0) is None
+    assert fit(np.full(100, -np.inf), size=5, mean=0, least=0, rest=0) is None
+    assert fit(np.array([np.nan] * 50 + [0.1] * 7), size=5, mean=0, least=0, rest=0) is None
+    assert fit(np.linspace(0, 1, 8), size=0, mean=0, least=0, rest=0) is None
+    flat = fit(np.full(50, 0.5), size=5, mean=0, least=0, rest=0)
     assert (flat.location, flat.scale) == (pytest.approx(0.5), 1e-3)
 
 
@@ -74,9 +74,9 @@ def test_another_size_is_what_simulation_finds(size):
     """The best of n draws from a Gumbel distribution is Gumbel again, its location moved by scale * ln(n)."""
     rng = np.random.default_rng(11)
     parent = gumbel_r(0.0, 0.04)
-    known = fit(parent.rvs((4000, 500), random_state=rng).max(axis=1), size=500, mean=0, least=0).among(size)
+    known = fit(parent.rvs((4000, 500), random_state=rng).max(axis=1), size=500, mean=0, least=0, rest=0).among(size)
     best = np.array([parent.rvs(size, random_state=rng).max() for _ in range(4000)])
-    simulated = fit(best, size=size, mean=0, least=0)
+    simulated = fit(best, size=size, mean=0, least=0, rest=0)
     assert known.size == size
     assert known.location == pytest.approx(simulated.location, abs=0.3 * known.scale)
     assert (best > known.location + OFFSET * known.scale).mean() == pytest.approx(0.01, abs=0.006)
@@ -203,7 +203,7 @@ def test_one_false_alarm_in_a_hundred(size, alpha):
         world = World(seed)
         items, bank = world.items(size), world.queries(400)
         best, hubs = best_of(bank, items, bank, alpha)
-        null = fit(best, size=size, mean=0, least=float(hubs.min()))
+        null = fit(best, size=size, mean=0, least=float(hubs.min()), rest=0.0)
         asked, _ = best_of(world.queries(2000), items, bank, alpha)
         alarms.append((null.excess(asked) > OFFSET).mean())
     # Without the correction, a few popular items are the best for most queries, and the tail is lighter.
@@ -217,7 +217,7 @@ def test_it_holds_for_a_part_of_the_library_and_for_one_that_grew(factor):
         world = World(seed)
         items, bank = world.items(4000), world.queries(400)
         best, hubs = best_of(bank, items, bank, 0.75)
-        null = fit(best, size=4000, mean=0, least=float(hubs.min()))
+        null = fit(best, size=4000, mean=0, least=float(hubs.min()), rest=0.0)
         others = world.items(int(4000 * factor))
         asked, _ = best_of(world.queries(2000), others, bank, 0.75)
         alarms.append((null.among(len(others)).excess(asked) > OFFSET).mean())
@@ -232,7 +232,7 @@ def test_hubness_keeps_more_true_matches_at_the_same_rate_of_false_alarms():
             world = World(seed, shared=1.0)
             items, bank = world.items(2000), world.queries(400)
             best, hubs = best_of(bank, items, bank, alpha)
-            null = fit(best, size=2000, mean=0, least=0)
+            null = fit(best, size=2000, mean=0, least=0, rest=0)
             subjects = world.rng.choice(2000, 400, replace=False)
             matching = unit(world.queries(400) + 0.6 * items[subjects])
             scores = (matching * items[subjects]).sum(axis=1) - hubs[subjects]

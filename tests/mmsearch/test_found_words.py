@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
-import pytest
-
-import mmsearch.search
 from indexer.testing import FakeEncoder
 from mmsearch import Engine, Query
 from mmsearch.rank import Candidate
-from mmsearch.search import _all_stand_out, _nearest
+from mmsearch.search import _all_stand_out
 
 
 def filler(sign: str, count: int) -> str:
@@ -40,28 +35,3 @@ def test_weak_files_that_words_brought_do_not_hide_that_the_best_stand_out():
     weak = {content: Candidate(-5.0, 0.0, None) for content in range(10, 14)}
     assert _all_stand_out(strong | weak, 3)
     assert not _all_stand_out(strong | weak, 4)
-
-
-@pytest.mark.parametrize("rounds", [1, 2])
-def test_a_channel_that_is_emptied_during_a_search_ends_it(monkeypatch, rounds):
-    calls = []
-
-    class Emptied:
-        store = None
-
-        def search(self, channel, vectors, depth, allowed=None, exact=False):
-            calls.append(depth)
-            assert len(calls) <= rounds + 1, "it is asked for ever"
-            count = depth if len(calls) <= rounds else 0
-            return np.zeros((1, count), np.float32), np.arange(1, count + 1)[None]
-
-    monkeypatch.setattr(mmsearch.search, "contents_of", lambda store, ids: np.ones(len(ids), np.int64))
-    plan = SimpleNamespace(
-        routes={"visual": SimpleNamespace(vector=np.ones(3, np.float32), allowed=None)},
-        query=SimpleNamespace(exact=False),
-        tie=1e-6,
-        keys=lambda route, scores, ids, vectors: scores.astype(float),
-        highest_key=lambda route, score: score,
-    )
-    assert _nearest(Emptied(), plan, 10, lambda: None) == ([], {}, -np.inf)
-    assert len(calls) == rounds + 1

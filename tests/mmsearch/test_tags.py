@@ -154,7 +154,7 @@ def test_excess_is_that_of_the_search_for_as_many_draws():
         rows / np.linalg.norm(rows, axis=1, keepdims=True)
         for rows in (rng.normal(size=(n, 12)).astype(np.float32) for n in (1, 7, 40))
     )
-    null = Null(0.3, 0.05, 0.0, -1.0, 1000)
+    null = Null(0.3, 0.05, 0.0, -1.0, 0.0, 1000)
     found = excess_of(vectors, labels, Background(null, Hubs(bank)))
     scores = vectors @ labels.T - hubness(vectors, bank)[:, None]
     expected = (scores - (0.3 + 0.05 * np.log(7 / 1000))) / 0.05
