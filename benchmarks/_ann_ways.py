@@ -21,9 +21,13 @@ CORES = os.cpu_count() or 1
 
 
 class Way(Protocol):
-    """One way. `effort` is what was tuned, in words."""
+    """One way. `effort` is what was tuned, in words; `package` is whose it is, as _ann_loaded.py calls it."""
 
     effort: str
+    package: str
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, whose name ends with the length of a vector."""
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
         """The ids of the k nearest of each query, (q, k); in one thread for one query, in all for many."""
@@ -35,8 +39,14 @@ class Way(Protocol):
         """Remove some; NotImplementedError where that cannot be."""
 
 
+def _stamp(dim: int) -> Stamp:
+    return Stamp("", 0, "visual", dim, 0, 0)
+
+
 class Ours:
     """mmsearch's index, saved and loaded again."""
+
+    package = "mmsearch"
 
     def __init__(self, vectors: Halves, tuning: Vectors) -> None:
         index = VectorIndex(vectors.shape[1])
@@ -44,7 +54,7 @@ class Ours:
             index.add(np.arange(start, min(start + _BLOCK, len(vectors))), vectors[start : start + _BLOCK])
         index.settle(tuning)
         folder = Path(tempfile.mkdtemp(prefix="mmsearch-ann-"))
-        index.save(folder / "a.faiss", Stamp("", 0, "visual", vectors.shape[1], 0, 0))
+        index.save(folder / "a.faiss", _stamp(vectors.shape[1]))
         del index
         self.index, _ = VectorIndex.load(folder / "a.faiss")
         shutil.rmtree(folder)  # what is mapped stays
@@ -54,6 +64,9 @@ class Ours:
             if how is None
             else (f"{self.index.facts.structure}, {how.lists(10)} lists probed, {how.depth(10)} rescored")
         )
+
+    def save(self, path: Path) -> None:
+        self.index.save(path, _stamp(self.index.dim))
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
         return self.index.search(queries, k, allowed=allowed)[1]
@@ -78,6 +91,8 @@ class OursExact(Ours):
 class Faiss:
     """An index of FAISS under an ID map; `efs` are tried in turn, where it has such a setting."""
 
+    package = "FAISS"
+
     def __init__(self, factory: str, efs: tuple[int, ...], vectors: Halves, tuning: Tuning) -> None:
         import faiss
 
@@ -96,6 +111,9 @@ class Faiss:
     def _ask_with(self, ef: int, queries: Vectors) -> np.ndarray:
         self._ef = ef
         return self.search(queries, 10)
+
+    def save(self, path: Path) -> None:
+        self._faiss.write_index(self._index, str(path))
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
         faiss = self._faiss
@@ -126,6 +144,8 @@ class Faiss:
 class Hnswlib:
     """hnswlib, M 16, efConstruction 200, single precision: it has no other."""
 
+    package = "hnswlib"
+
     def __init__(self, vectors: Halves, tuning: Tuning) -> None:
         import hnswlib
 
@@ -139,6 +159,9 @@ class Hnswlib:
     def _ask_with(self, ef: int, queries: Vectors) -> np.ndarray:
         self._index.set_ef(ef)
         return self.search(queries, 10)
+
+    def save(self, path: Path) -> None:
+        self._index.save_index(str(path))
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
         if allowed is not None:
@@ -156,6 +179,8 @@ class Hnswlib:
 class Usearch:
     """usearch in bf16, connectivity 16, expansion 128 when adding."""
 
+    package = "usearch"
+
     def __init__(self, vectors: Halves, tuning: Tuning) -> None:
         from usearch.index import Index
 
@@ -168,6 +193,9 @@ class Usearch:
     def _ask_with(self, ef: int, queries: Vectors) -> np.ndarray:
         self._index.expansion_search = ef
         return self.search(queries, 10)
+
+    def save(self, path: Path) -> None:
+        self._index.save(str(path))
 
     def search(self, queries: Vectors, k: int, allowed: np.ndarray | None = None) -> np.ndarray:
         if allowed is not None:

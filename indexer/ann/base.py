@@ -17,9 +17,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from indexer.ann.calibration import Settings
+from indexer.ann.chosen import Chosen, Lists
 from indexer.ann.clusters import in_blocks
-from indexer.ann.codes import Coder, Codes
-from indexer.ann.exact import MARGIN, Rows, rescored, scan, selector
+from indexer.ann.codes import Coder, Codes, lists_of_rows
+from indexer.ann.exact import MARGIN, Rows, rescored, scan
 from indexer.ann.files import BASE_MAGIC, HEAD_BYTES, Hashed, IndexFileError, head, opened, read_head, replaced
 from indexer.ann.gpu import DEEPEST, OnGpu, on_gpu
 from indexer.ann.policy import Structure
@@ -34,6 +35,7 @@ _BLOCK_BYTES = 2**20
 _CENTRE_SAMPLE = 64  # vectors for each list to learn from
 _CODE_SAMPLE = 65_536  # vectors to learn codes from, at least
 _SMALL = 4000  # chosen vectors up to which all are compared, whatever is wanted
+_STEPS = 4  # numbers of lists that are probed under a filter, from one to its double
 _SHALLOWEST = 8  # candidates are at most one in so many vectors, else all are scanned
 
 
@@ -53,7 +55,9 @@ class Base:
         """What the head of its file says; the index file names it, and so knows it again."""
         self.path: Path | None = None
         self._index = index
+        self._left: Chosen | None = None  # the rows that were not removed, where some were
         self._rows_of = RowsOfIds(ids)
+        self._lists_of_rows: Lists | None = None
         self._on_gpu: OnGpu | None = None
         self._asked_gpu = False
 
@@ -72,7 +76,7 @@ class Base:
 
     def snapshot(self) -> Rows:
         """What counts of it now."""
-        return Rows(self.ids, self.rows, self.alive.copy() if self.dead else None, self)
+        return Rows(self.ids, self.rows, self.alive if self.dead else None, self)
 
     def rows_of(self, ids: Ids) -> Ids:
         """The row of each id, -1 for one that is not here, the removed ones included."""
@@ -81,52 +85,79 @@ class Base:
     def remove(self, rows: Ids) -> int:
         """Mark rows as removed; how many were not yet."""
         going = rows[self.alive[rows]]
-        self.alive[going] = False
-        self.dead += len(going)
+        if len(going):
+            self.alive = self.alive.copy()
+            self.alive[going] = False
+            self.dead += len(going)
+            self._left = None
         return len(going)
 
-    def chosen(self, rows: Ids | None) -> Mask | None:
+    def chosen(self, rows: Ids | None) -> Chosen | None:
         """Which rows may be found, of those given (None for all); None when that is every row."""
         if rows is None:
-            return self.alive if self.dead else None
+            if self.dead and self._left is None:
+                self._left = Chosen(self.alive)
+            return self._left
         mask = np.zeros(len(self.ids), bool)
         mask[rows] = True
-        return mask & self.alive if self.dead else mask
+        return Chosen(mask & self.alive if self.dead else mask)
 
     def search(
-        self, queries: Vectors, k: int, chosen: Mask | None, settings: Settings, *, exact: bool = False
+        self, queries: Vectors, k: int, chosen: Chosen | None, settings: Settings, *, exact: bool = False
     ) -> tuple[Vectors, Ids]:
         """The k best rows of each query among those chosen, of which there must be k: scores and rows, (q, k)."""
-        count = len(self.ids) if chosen is None else int(np.count_nonzero(chosen))
+        count, mask = (len(self.ids), None) if chosen is None else (chosen.count, chosen.mask)
         depth = settings.depth(k)
         if exact or depth * _SHALLOWEST > len(self.ids) or count <= max(_SMALL, 4 * depth):
-            return scan(self.rows, self.scales, queries, k, chosen)
+            return scan(self.rows, self.scales, queries, k, mask)
         on_gpu, wide = self._gpu(), k + MARGIN + self.dead
-        if on_gpu is not None and (chosen is None or chosen is self.alive) and wide <= DEEPEST:
+        if on_gpu is not None and (chosen is None or chosen is self._left) and wide <= DEEPEST:
             found = on_gpu.candidates(queries, wide)
             found = np.where((found >= 0) & self.alive[found], found, -1)
             return rescored(self.rows, self.scales, queries, found, k)
-        probes = min(settings.lists(k), self.structure.lists)
-        if count * 2 < len(self.ids):  # what is left lies further away, so in more of the lists, and closer together
-            probes, depth = self.structure.lists, 2 * depth
-        elif count < len(self.ids):
-            probes = min(-(-probes * len(self.ids) // count), self.structure.lists)
-        scores, rows = rescored(self.rows, self.scales, queries, self.candidates(queries, depth, probes, chosen), k)
+        if count * 2 < len(self.ids):  # what is left lies further away and closer together
+            depth *= 2
+        found = np.empty((len(queries), depth), np.int64)
+        probes = self._probes(queries, settings.lists(k), chosen)
+        for some in np.unique(probes).tolist():
+            alike = probes == some
+            found[alike] = self.candidates(queries[alike], depth, some, chosen)
+        scores, rows = rescored(self.rows, self.scales, queries, found, k)
         lacking = rows[:, -1] < 0
         if lacking.any():  # the lists that were probed hold too few
-            scores[lacking], rows[lacking] = scan(self.rows, self.scales, queries[lacking], k, chosen)
+            scores[lacking], rows[lacking] = scan(self.rows, self.scales, queries[lacking], k, mask)
         return scores, rows
+
+    def _probes(self, queries: Vectors, wanted: int, chosen: Chosen | None) -> Ids:
+        """How many lists are probed for each query, (q,): they hold as many chosen rows as `wanted` lists hold of all.
+
+        What a filter lets through may lie anywhere, and in few of the lists that are nearest to a query.
+        """
+        lists = self.structure.lists
+        probes = np.full(len(queries), min(wanted, lists))
+        if chosen is None or self.probes_all or wanted >= lists:
+            return probes
+        if self._lists_of_rows is None:
+            self._lists_of_rows = lists_of_rows(self._index, len(self.ids))
+        enough = min(wanted * len(self.ids) / lists, chosen.count)
+        with threads_for(len(queries)):
+            order = self._index.quantizer.search(_padded(queries, self.structure.dim), lists)[1]
+        held = np.cumsum(chosen.in_lists(self._lists_of_rows, lists)[order], axis=1)
+        probes = (held < enough).sum(axis=1) + 1
+        steps = np.ceil(_STEPS * np.log2(probes)) / _STEPS  # a few numbers, so that many queries can go together
+        rounded: Ids = np.minimum(np.ceil(2**steps), lists).astype(np.int64)
+        return rounded
 
     def _gpu(self) -> OnGpu | None:
         if not self._asked_gpu:
             self._on_gpu, self._asked_gpu = on_gpu(self.rows), True
         return self._on_gpu
 
-    def candidates(self, queries: Vectors, depth: int, probes: int, chosen: Mask | None) -> Ids:
+    def candidates(self, queries: Vectors, depth: int, probes: int, chosen: Chosen | None) -> Ids:
         """The rows that look best by their codes, best first: (q, depth) int64, -1 where there are no more."""
         import faiss
 
-        params = faiss.SearchParametersIVF(nprobe=probes, sel=selector(chosen))
+        params = faiss.SearchParametersIVF(nprobe=probes, sel=None if chosen is None else chosen.selector)
         with threads_for(len(queries)):
             found: Ids = self._index.search(_padded(queries, self.structure.dim), depth, params=params)[1]
         return found

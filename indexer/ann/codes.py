@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.ann.chosen import Lists
 from indexer.ann.clusters import clustered, nearest
 from indexer.ann.policy import Structure
 from indexer.ann.rows import Ids
@@ -81,3 +82,15 @@ class Coder:
         plain.own_fields, plain.by_residual, plain.is_trained = True, False, True
         plain.pq = self._quantizer
         return plain
+
+
+def lists_of_rows(index: Any, rows: int) -> Lists:
+    """The list in which an index of FAISS has each of its rows."""
+    import faiss
+
+    found = np.full(rows, index.nlist, np.int32)
+    for number in range(index.nlist):
+        count = index.invlists.list_size(number)
+        if count:
+            found[faiss.rev_swig_ptr(index.invlists.get_ids(number), count)] = number
+    return found

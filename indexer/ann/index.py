@@ -14,10 +14,11 @@ from indexer.ann import disk
 from indexer.ann.base import Base
 from indexer.ann.build import Build, Built
 from indexer.ann.calibration import Settings
+from indexer.ann.chosen import Chosen
 from indexer.ann.exact import Exact, Rows
 from indexer.ann.files import Stamp
 from indexer.ann.policy import Policy
-from indexer.ann.rows import Ids, Mask
+from indexer.ann.rows import Ids
 from indexer.halves import STORED_DTYPE, Halves, unit_of
 from indexer.types import Vectors
 
@@ -57,7 +58,7 @@ class VectorIndex:
         self._parts: list[Exact] = []
         self._version = 0
         self._lock = threading.RLock()
-        self._filters: dict[int, tuple[Ids, int, list[tuple[Mask | None, int]]]] = {}
+        self._filters: dict[int, tuple[Ids, int, list[Chosen | None]]] = {}
 
     def __len__(self) -> int:
         return (len(self._base) if self._base is not None else 0) + sum(len(part) for part in self._parts)
@@ -182,14 +183,14 @@ class VectorIndex:
         """
         queries = np.ascontiguousarray(queries, np.float32)
         scores, ids = [np.empty((len(queries), 0), np.float32)], [np.empty((len(queries), 0), np.int64)]
-        for part, (chosen, count) in zip(self._all(), self._chosen(allowed), strict=True):
-            wanted = min(k, count)
+        for part, chosen in zip(self._all(), self._chosen(allowed), strict=True):
+            wanted = min(k, len(part) if chosen is None else chosen.count)
             if wanted <= 0:
                 continue
             if isinstance(part, Base):
                 own, rows = part.search(queries, wanted, chosen, self._current_settings(), exact=exact)
             else:
-                own, rows = part.search(queries, wanted, chosen)
+                own, rows = part.search(queries, wanted, None if chosen is None else chosen.mask)
             scores.append(own)
             ids.append(np.where(rows < 0, -1, part.ids[rows]))
         every, named = np.concatenate(scores, axis=1), np.concatenate(ids, axis=1)
@@ -203,23 +204,23 @@ class VectorIndex:
             raise ValueError("an index with a base has settings")
         return self._settings
 
-    def _chosen(self, allowed: Ids | None) -> list[tuple[Mask | None, int]]:
-        """For each part, which rows may be found (None for all), and how many."""
+    def _chosen(self, allowed: Ids | None) -> list[Chosen | None]:
+        """For each part, which rows may be found; None for all."""
         if allowed is None:
-            return [(part.chosen(None) if isinstance(part, Base) else None, len(part)) for part in self._all()]
+            return [part.chosen(None) if isinstance(part, Base) else None for part in self._all()]
         kept = self._filters.get(id(allowed))
         if kept is not None and kept[0] is allowed and kept[1] == self._version:
             return kept[2]
-        chosen: list[tuple[Mask | None, int]] = []
+        chosen: list[Chosen | None] = []
         for part in self._all():
             rows = part.rows_of(np.asarray(allowed, np.int64))
             rows = rows[rows >= 0]
             if isinstance(part, Base):
-                mask = part.chosen(rows)
+                chosen.append(part.chosen(rows))
             else:
                 mask = np.zeros(len(part), bool)
                 mask[rows] = True
-            chosen.append((mask, len(part) if mask is None else int(np.count_nonzero(mask))))
+                chosen.append(Chosen(mask))
         while len(self._filters) >= _FILTERS:
             self._filters.pop(next(iter(self._filters)), None)
         self._filters[id(allowed)] = (allowed, self._version, chosen)

@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer.ann import IndexFileError, Policy, Settings, Stamp, VectorIndex, gpu, sweep
+from indexer.ann.chosen import Chosen
+from indexer.ann.codes import lists_of_rows
 from indexer.ann.rows import RowsOfIds
 from indexer.ann.threads import MANY
 from indexer.halves import scales_of, unit_of
@@ -143,8 +145,8 @@ def test_a_filter_misses_nothing_and_returns_as_many_as_there_are(share):
     assert not np.isin(index.search(queries, 10, allowed=allowed)[1], same[0][:5]).any()
 
 
-def test_the_less_a_filter_leaves_the_more_lists_are_probed(monkeypatch):
-    """What is left of the nearest lies further away."""
+def test_under_a_filter_as_many_of_its_vectors_are_looked_at_as_of_all_without_one(monkeypatch):
+    """What is left of the nearest lies further away, and perhaps in few of the lists."""
     index, ids, _, queries = made(MANY_LISTS)
     base = index._base
     monkeypatch.setattr("indexer.ann.base._SMALL", 0)  # vectors and candidates up to which all are compared
@@ -156,12 +158,24 @@ def test_the_less_a_filter_leaves_the_more_lists_are_probed(monkeypatch):
         "candidates",
         lambda queries, depth, probes, chosen: asked.append(probes) or candidates(queries, depth, probes, chosen),
     )
-    for share in (1.0, 0.75, 0.5, 0.4):
-        chosen = np.arange(len(ids)) % 100 < 100 * share
-        base.search(queries, 1, None if share == 1 else chosen, settings)
-    usual = min(settings.lists(1), lists)
-    assert asked == [usual, min(-(-usual * 4 // 3), lists), min(2 * usual, lists), lists]
-    assert usual < asked[1] < lists, "else this shows nothing"
+    in_list = lists_of_rows(base._index, len(ids))
+    assert np.bincount(in_list, minlength=lists).tolist() == [base._index.get_list_size(at) for at in range(lists)]
+    usual = settings.lists(1)
+    for mask in (
+        *(np.arange(len(ids)) % 100 < 100 * share for share in (0.75, 0.5, 0.4)),
+        in_list % 3 == 0,  # whole lists
+    ):
+        for query in queries[:10]:
+            asked.clear()
+            base.search(query[None], 1, Chosen(mask), settings)
+            order = base._index.quantizer.search(query[None], lists)[1][0]
+            held = np.cumsum([np.count_nonzero(mask & (in_list == at)) for at in order])
+            enough = min(usual * len(ids) / lists, np.count_nonzero(mask))
+            needed = int(np.argmax(held >= enough)) + 1
+            assert needed <= asked[0] <= min(1.19 * needed + 1, lists)
+    asked.clear()
+    base.search(queries[:10], 1, None, settings)
+    assert asked == [min(usual, lists)]
 
 
 def test_a_filter_whose_vectors_are_in_lists_that_are_not_probed():
@@ -179,6 +193,16 @@ def test_answers_do_not_hang_on_how_many_are_asked_at_once():
     scores, found = index.search(queries[: 2 * MANY + 3], 10)
     for at in range(2 * MANY + 3):
         one_score, one = index.search(queries[at : at + 1], 10)
+        np.testing.assert_array_equal(one[0], found[at])
+        np.testing.assert_array_equal(one_score[0], scores[at])
+
+
+def test_nor_do_they_under_a_filter():
+    index, ids, _, queries = made(MANY_LISTS)
+    allowed = ids[np.arange(len(ids)) % 3 == 0]
+    scores, found = index.search(queries[: 2 * MANY], 1, allowed=allowed)
+    for at in range(2 * MANY):
+        one_score, one = index.search(queries[at : at + 1], 1, allowed=allowed)
         np.testing.assert_array_equal(one[0], found[at])
         np.testing.assert_array_equal(one_score[0], scores[at])
 
