@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from mmsearch.encoders.efficientnet import Classifier
 from mmsearch.encoders.images import LABELS_PER_IMAGE, TEMPERATURE, ImageTower, conse
+from mmsearch.encoders.mini_head import MATRICES, in_8_bits
+from mmsearch.encoders.mini_head import Head as ShippedHead
 from mmsearch.encoders.minilm import TextTower
 
 Floats = NDArray[np.float32]
@@ -365,22 +367,28 @@ def _photographs() -> Floats | None:
     return Classifier().means(pictures)
 
 
-def write_head(head: Head, path: Path) -> None:
-    """The head as safetensors, in half precision."""
-    from safetensors.numpy import save_file
+def head_files(head: Head) -> tuple[bytes, bytes]:
+    """The head as safetensors: in half precision, as it was trained, and with its matrices in 8 bits, which ships."""
+    from safetensors.numpy import save
 
-    tensors = {
+    trained: dict[str, NDArray[Any]] = {
         name: np.ascontiguousarray(getattr(head, name).astype(np.float16))
         for name in ("mean", "scale", "first", "first_bias", "second", "second_bias")
     }
-    tensors["share"] = np.array([head.share, head.gate], np.float16)
-    save_file(tensors, path)
+    trained["share"] = np.array([head.share, head.gate], np.float16)
+    shipped = dict(trained)
+    for name in MATRICES:
+        shipped[name], shipped[f"{name}_step"] = in_8_bits(trained[name].astype(np.float32))
+    return save(trained), save(shipped)
 
 
 def read_head(path: Path) -> Head:
-    """A head that `write_head` wrote."""
+    """A head from either of the files of `head_files`."""
     from safetensors.numpy import load_file
 
-    tensors = {name: array.astype(np.float32) for name, array in load_file(path).items()}
-    share, gate = tensors.pop("share").tolist()
-    return Head(**tensors, share=share, gate=gate)
+    tensors = load_file(path)
+    share, gate = tensors["share"].astype(np.float32).tolist()
+    read = ShippedHead.of(tensors)
+    return Head(
+        read.mean, read.scale, read.first, read.first_bias, read.second, read.second_bias, share=share, gate=gate
+    )

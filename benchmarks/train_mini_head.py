@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from _captioned import find_all
 from _mini_features import pooled_of
-from _mini_head import ABLATIONS, ALONE, CHOICES, Head, Recipe, Table, captions_of, read_head, train, write_head
+from _mini_head import ABLATIONS, ALONE, CHOICES, Head, Recipe, Table, captions_of, head_files, read_head, train
 from _mini_head_table import differences, header, line
 from _tuxpaint import ROOT as STAMPS
 from _tuxpaint import find_stamps
@@ -106,13 +106,15 @@ def main() -> None:
 
 
 def _ship(head: Head) -> None:
-    """Put a head into the package, with its digest."""
-    write_head(head, HEAD_PATH)
-    digest = hashlib.sha256(HEAD_PATH.read_bytes()).hexdigest()
+    """Put a head into the package, with its digests."""
+    trained, shipped = head_files(head)
+    HEAD_PATH.write_bytes(shipped)
     source = Path(weights.__file__)
-    text = re.sub(r'(HEAD_SHA256 = )"[0-9a-f]*"', rf'\1"{digest}"', source.read_text(encoding="utf-8"))
+    text = source.read_text(encoding="utf-8")
+    for name, content in (("HEAD_TRAINED_SHA256", trained), ("HEAD_SHA256", shipped)):
+        text = re.sub(rf'^({name} = )"[^"]*"', rf'\1"{hashlib.sha256(content).hexdigest()}"', text, flags=re.MULTILINE)
     source.write_text(text, encoding="utf-8")
-    print(f"wrote {HEAD_PATH}: {HEAD_PATH.stat().st_size:,} bytes, SHA-256 {digest}")
+    print(f"wrote {HEAD_PATH}: {HEAD_PATH.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The map of the house, checked: which package may import which, who may print, and what must load late."""
+"""The map of the house, checked: who may import what, who may print, what must load late, and how large it is."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ PRINTS_OR_EXITS = {
     "typer.echo",
     "typer.secho",
 }
+
+# What people write, by its ending; a file without one (LICENSE, Makefile) is written too.
+WRITTEN = {"", ".css", ".html", ".jinja", ".js", ".md", ".py", ".svg", ".toml", ".typed", ".yaml"}
+WRITTEN_BYTES = 100_000  # and none of it is longer: what is has been generated
+DATA_BYTES = 5_000_000
 
 
 def is_command_line(name: str) -> bool:
@@ -137,6 +143,25 @@ def test_importing_the_command_line_loads_no_heavy_library():
     assert run.stdout == "", f"importing mmsearch.cli loads {run.stdout}"
 
 
+def is_data(name: str, size: int) -> bool:
+    return Path(name).suffix not in WRITTEN or size > WRITTEN_BYTES
+
+
+def test_the_repository_carries_little_data():
+    """Media, weights, pictures and tools of others, all that git tracks together: a clone stays small."""
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("needs git")
+    run = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = [name for name in run.stdout.split("\0") if (ROOT / name).is_file()]
+    if Path(__file__).relative_to(ROOT).as_posix() not in tracked:
+        pytest.skip("this folder is not a clone")
+    sizes = {name: (ROOT / name).stat().st_size for name in tracked}
+    data = {name: size for name, size in sizes.items() if is_data(name, size)}
+    largest = ", ".join(f"{name} {data[name]:,}" for name in sorted(data, key=lambda name: -data[name])[:5])
+    assert sum(data.values()) <= DATA_BYTES, f"{sum(data.values()):,} bytes of data, {DATA_BYTES:,} allowed: {largest}"
+
+
 def test_the_checks_would_notice():
     """The helpers above see what they are for, and nothing else."""
     tree = ast.parse(
@@ -153,3 +178,7 @@ def test_the_checks_would_notice():
     assert imported(ast.parse("from . import store").body[0], "indexer/ann.py") == ["indexer", "indexer.store"]
     call = ast.parse("importlib.import_module('mmsearch.query')").body[0].value
     assert imported(call, "indexer/ann.py") == ["mmsearch.query"]
+    assert is_data("mmsearch/encoders/head.safetensors", 10)
+    assert is_data("tests/page/tool.min.js", 600_000)
+    assert not is_data("mmsearch/server/page/js/main.js", 20_000)
+    assert not is_data("LICENSE", 11_358)

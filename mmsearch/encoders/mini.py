@@ -18,7 +18,7 @@ from mmsearch.encoders.minilm import DIM, MAX_TOKENS, TextTower
 from mmsearch.encoders.speech_source import EMBEDDED_SPEECH, NO_SPEECH
 from mmsearch.encoders.weights import (
     EFFICIENTNET_WEIGHTS,
-    HEAD_SHA256,
+    HEAD_TRAINED_SHA256,
     LABELS_PATH,
     MINILM_TOKENIZER,
     MINILM_WEIGHTS,
@@ -147,10 +147,10 @@ def advice_on(spec: ModelSpec) -> str | None:
 
 
 def _fingerprint(speech: str, version: int) -> str:
-    """16 hexadecimal digits that change whenever a weight file, the labels, or the code's version does."""
+    """16 hexadecimal digits that change whenever weights, the labels, or the code's version do."""
     digest = hashlib.sha256(f"mini {version}".encode())
     if version > 1:
-        digest.update(HEAD_SHA256.encode())
+        digest.update(HEAD_TRAINED_SHA256.encode())
     listening = (WHISPER_WEIGHTS, WHISPER_TOKENIZER) if speech == EMBEDDED_SPEECH else ()
     for weights in (MINILM_WEIGHTS, MINILM_TOKENIZER, EFFICIENTNET_WEIGHTS, *listening):
         digest.update(weights.sha256.encode())

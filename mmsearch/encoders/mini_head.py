@@ -3,10 +3,13 @@
 Two layers over the network's 1280 features, trained contrastively on drawings and their captions: see mini_head.md for
 what it learned from, and benchmarks/train_mini_head.py for how. Its direction is added to the vector that the labels
 give (ConSE, images.py), so that photographs keep what they had. All of it is NumPy, row by row.
+
+The file keeps the two matrices in 8 bits: each row as whole numbers from -127 to 127, and the step between them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +22,21 @@ from indexer.errors import WeightsError
 from indexer.types import Vectors
 from mmsearch.encoders.efficientnet import FEATURES
 from mmsearch.encoders.minilm import DIM
-from mmsearch.encoders.weights import HEAD_PATH
+from mmsearch.encoders.weights import HEAD_PATH, HEAD_SHA256
 
 Floats = NDArray[np.float32]
+
+
+MATRICES = ("first", "second")
+
+
+def in_8_bits(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """A matrix (m, n) as whole numbers (m, n) from -127 to 127, and what one of them is worth in each row, (m,).
+
+    The step is the row's greatest magnitude / 127, so that no number is off by more than half a step.
+    """
+    steps = np.maximum(np.abs(matrix).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    return np.rint(matrix / steps[:, None]).astype(np.int8), steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,22 +62,32 @@ class Head:
         Raises:
             WeightsError: its file is not there, or damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
         try:
-            return cls.of(load_file(HEAD_PATH))
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise WeightsError(f"{HEAD_PATH} cannot be used: {error}; install mmsearch again") from error
+            content = HEAD_PATH.read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{HEAD_PATH} cannot be read: {error}; install mmsearch again") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != HEAD_SHA256:
+            raise WeightsError(
+                f"{HEAD_PATH} is damaged or of another version: its SHA-256 is {found}, expected {HEAD_SHA256};"
+                " install mmsearch again"
+            )
+        return cls.of(load(content))
 
     @classmethod
     def of(cls, tensors: Mapping[str, NDArray[Any]]) -> Head:
-        """A head from its tensors, in any precision.
+        """A head from its tensors: in any precision, or the matrices as `in_8_bits` gives them.
 
         Raises:
             KeyError: one is missing.
             ValueError: shapes do not fit.
         """
+        tensors = dict(tensors)
+        for name in MATRICES:
+            if tensors[name].dtype == np.int8:
+                tensors[name] = tensors[name] * tensors[f"{name}_step"].astype(np.float32)[:, None]
         names = ("mean", "scale", "first", "first_bias", "second", "second_bias")
         mean, scale, first, first_bias, second, second_bias = (tensors[name].astype(np.float32) for name in names)
         hidden = len(first_bias)

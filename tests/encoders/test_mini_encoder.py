@@ -89,7 +89,7 @@ def test_the_fingerprint_covers_weights_labels_and_code(monkeypatch, tmp_path):
             patch.setattr(mini, name, replace(getattr(mini, name), sha256="0" * 64))
             fingerprints.add(MiniEncoder().spec.fingerprint)
     with monkeypatch.context() as patch:
-        patch.setattr(mini, "HEAD_SHA256", "0" * 64)
+        patch.setattr(mini, "HEAD_TRAINED_SHA256", "0" * 64)
         fingerprints.add(MiniEncoder().spec.fingerprint)
     fingerprints.add(MiniEncoder(version=1).spec.fingerprint)
     with monkeypatch.context() as patch:
