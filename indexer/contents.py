@@ -16,6 +16,11 @@ _CONTENTS_OF = text(  # ids as one value, so that any number of them is one stat
     "SELECT segment.id, encoding.content_id FROM json_each(:ids) AS asked JOIN segment ON segment.id = asked.value"
     " JOIN encoding ON encoding.id = segment.encoding_id"
 )
+_SEGMENTS_IN = text(
+    "SELECT segment.id FROM json_each(:contents) AS asked JOIN encoding ON encoding.content_id = asked.value"
+    " AND encoding.generation_id = :generation_id JOIN segment ON segment.encoding_id = encoding.id"
+    " AND segment.channel = :channel"
+)
 _ALL_CONTENTS = text("SELECT segment.id, content_id FROM segment JOIN encoding ON encoding.id = encoding_id")
 _ASKED_SHARE = 20
 
@@ -71,6 +76,16 @@ def segments_in(store: Store, generation_id: int, channel: Channel, contents: Id
     first, last = np.searchsorted(holders, contents, "left"), np.searchsorted(holders, contents, "right")
     there = [ids[at:end] for at, end in zip(first.tolist(), last.tolist(), strict=True)]
     return np.sort(np.concatenate([np.empty(0, np.int64), *there]))
+
+
+def every_segment_in(store: Store, generation_id: int, channel: Channel, contents: Ids) -> Ids:
+    """The same, however little was asked before."""
+    found = segments_in(store, generation_id, channel, contents)
+    if found is not None:
+        return found
+    asked = {"contents": json.dumps(contents.tolist()), "generation_id": generation_id, "channel": channel}
+    with store.reading() as connection:
+        return np.sort(np.fromiter(connection.execute(_SEGMENTS_IN, asked).scalars(), np.int64))
 
 
 def segments_by_content(store: Store, generation_id: int, channel: str) -> tuple[Ids, Ids] | None:

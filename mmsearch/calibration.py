@@ -125,6 +125,8 @@ class Hubs:
     def __init__(self, bank: Vectors, *, stretched: bool = False) -> None:
         self.bank, self.stretched = bank, stretched
         self.lean = lean_of(bank, stretched=stretched)
+        self.usual = float(hubness(bank, bank, stretched=stretched).mean()) if len(bank) else 0.0
+        """The hubness of the bank's own queries, on average."""
         self._kept = np.empty((0, 2), np.float32)  # by id, hubness and its linear part; nan where they are not known
 
     def of(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float64]:

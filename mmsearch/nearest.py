@@ -26,7 +26,7 @@ from indexer.contents import contents_of
 from indexer.library import Library
 from indexer.names import Channel
 from indexer.types import Vectors
-from mmsearch.calibration import NEAREST, Background
+from mmsearch.calibration import NEAREST, OFFSET, Background
 from mmsearch.cancel import Check
 from mmsearch.fusion import Scores
 from mmsearch.plan import OfRows, Plan, Route
@@ -67,6 +67,30 @@ def first_of(order: Sequence[int], keys: Mapping[int, float], count: int, plan: 
         return list(order)
     last = keys[order[count - 1]] - 2 * plan.tie
     return [content for content in order if keys[content] >= last]
+
+
+def probes_of(plan: Plan, route: Route) -> list[tuple[int | None, Vectors]]:
+    """What a channel's index is asked with for files that several terms may rank highly: (dim,) float32 each.
+
+    Each term, by its number, less the linear part of hubness, which gives segments nearly in the order of its scores.
+    And without a number: stretched terms as they are, for what is all but the same, and all terms together, each in the
+    units of what chance scores. Where it is cosines that rank files, terms are asked with as they are.
+    """
+    probes: list[tuple[int | None, Vectors]] = []
+    together = np.zeros(len(route.vector))
+    for number, (approach, chance, weight) in enumerate(zip(route.positive, route.chance, plan.weights, strict=True)):
+        if approach is None:
+            continue
+        probe, unit = approach.vector, 1.0
+        if plan.calibrated and plan.fusion != "concat" and chance is not None and approach.centre is None:
+            slope, unit = 1.0, chance.null.scale
+            if chance.null.stretched:
+                probes.append((None, approach.vector))
+                slope = 1 / (1 - min(math.tanh(chance.null.score(OFFSET) + chance.hubs.usual), NEAREST) ** 2)
+            probe = np.asarray(slope * approach.vector - chance.hubs.lean, np.float32)
+        probes.append((number, probe))
+        together += weight / unit * probe
+    return [*probes, (None, together.astype(np.float32))]
 
 
 def line_above(low: float, high: float) -> tuple[float, float]:

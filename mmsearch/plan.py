@@ -150,6 +150,18 @@ class Plan:
         score = float(stretch(np.asarray(cosine))) if null.stretched else cosine
         return float(null.excess(np.asarray(score - null.least), channels=len(self.routes)))
 
+    def highest_mean(self, said: Sequence[tuple[int, float]]) -> float:
+        """What no file ranks above of which terms say no more than this, by their number; several may be one term's.
+
+        -inf where files are not ranked by a mean of what terms say.
+        """
+        if self.query.metric != "cosine" or self.fusion not in ("sum", "mean", "attention"):
+            return -math.inf
+        most = [max([self.missing, *(worth for term, worth in said if term == at)]) for at in range(len(self.weights))]
+        if self.fusion == "attention":
+            return max(most)
+        return sum(weight * worth for weight, worth in zip(self.weights, most, strict=True)) / sum(self.weights)
+
     def score(self, segments: StoredSegments) -> Scored:
         """What segments of one channel score."""
         route, ids, vectors = self.routes[segments.channel], segments.ids, segments.vectors

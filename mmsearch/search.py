@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from indexer.ann import Ids
-from indexer.contents import contents_of, segments_in
+from indexer.contents import contents_of, every_segment_in, segments_in
 from indexer.filters import Filter
 from indexer.found import StoredSegments, files_of, norms_of, passages_of, segments_of
 from indexer.library import Library
@@ -18,7 +18,7 @@ from mmsearch.calibration import confidence, confidence_of
 from mmsearch.cancel import Check, go_on
 from mmsearch.fusion import Scores
 from mmsearch.literal import FoundWords
-from mmsearch.nearest import first_of, nearest
+from mmsearch.nearest import first_of, nearest, probes_of
 from mmsearch.plan import Plan, Route, Scored, distances
 from mmsearch.promising import promising_of
 from mmsearch.rank import CONFIDENT, Answer, Candidate, Hit, Words, hits_of
@@ -26,7 +26,9 @@ from mmsearch.rank import CONFIDENT, Answer, Candidate, Hit, Words, hits_of
 LITERAL = 0.99
 """The least confidence of what holds a quoted phrase, or is named as was typed."""
 
-_POOL = 1000  # segments fetched for each term and channel, where the best cannot be told from the first alone
+_POOL = 160  # segments fetched for each term and channel, where the best cannot be told from the first alone
+_POOL_BY_RANK = 1000  # the same where places are put together, which are those among what is fetched
+_DEEPEST_POOL = 8000  # where something is to be unlike, and all that is near is
 _RANKED_DIGITS = 4  # of a score: below that is rounding, which may not tell apart what is the same
 
 
@@ -149,30 +151,56 @@ def _all_stand_out(candidates: Mapping[int, Candidate], count: int) -> bool:
 def _pooled(
     library: Library, generation_id: int, plan: Plan, count: int, check: Check
 ) -> tuple[list[int], dict[int, float]]:
-    """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those."""
-    pool = max(_POOL, 20 * count)
+    """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those.
+
+    What each term says of a file is the best of all its segments, also of those that are near to no term. Where
+    something is to be unlike, pools grow until the best rank above what no term brought into its pool.
+    """
+    pool = max(_POOL_BY_RANK if plan.is_by_rank else _POOL, 16 * count)
     while True:
-        parts: list[Scored] = []
-        is_all = True
+        contents: set[int] = set()
+        last: list[tuple[int | None, Channel, int]] = []  # of each pool that may not hold all
         for channel, route in plan.routes.items():
             check()
-            if plan.query.metric == "euclidean":
-                found = _by_distance(library, generation_id, channel, route, pool)
-            else:
-                probes = [route.vector, *(approach.vector for approach in route.positive if approach is not None)]
-                _, found = library.search(
-                    channel, np.stack(probes), pool, allowed=route.allowed, exact=plan.query.exact
-                )
+            for term, ids in _nearby(library, generation_id, plan, channel, route, pool):
+                contents.update(contents_of(library.store, ids).tolist())
+                if len(ids) == pool:
+                    last.append((term, channel, int(ids[-1])))
+        near = np.array(sorted(contents - {0}), np.int64)  # 0: it was removed meanwhile
+        parts: dict[Channel, Scored] = {}
+        for channel in plan.routes:
             check()
-            parts.append(plan.score(_bare(library, generation_id, channel, np.unique(found), plan)))
-            is_all = is_all and found.shape[-1] < pool
-        candidates = _candidates(plan, parts, {})
-        if is_all or len(candidates) >= count:
+            ids = every_segment_in(library.store, generation_id, channel, near)
+            parts[channel] = plan.score(_bare(library, generation_id, channel, ids, plan))
+        keys = _keys(plan, list(parts.values()))
+        order = sorted(keys, key=lambda content: -keys[content])
+        if not last or (len(keys) >= count and (not plan.less or pool >= _DEEPEST_POOL)):
             break
+        if len(keys) >= count:
+            said = [(term, _term_of(parts[channel], term, id)) for term, channel, id in last if term is not None]
+            if keys[order[count - 1]] >= plan.highest_mean(said):
+                break
         pool *= 4
-    keys = {content: candidate.key for content, candidate in candidates.items()}
-    order = sorted(keys, key=lambda content: -keys[content])
     return first_of(order, keys, count, plan), keys
+
+
+def _nearby(
+    library: Library, generation_id: int, plan: Plan, channel: Channel, route: Route, pool: int
+) -> Iterator[tuple[int | None, Ids]]:
+    """The segments of a channel that are nearest to each term, by its number, and to what else they are asked with."""
+    if plan.query.metric == "euclidean":
+        yield None, _by_distance(library, generation_id, channel, route, pool)
+        return
+    numbers, probes = zip(*probes_of(plan, route), strict=True)
+    _, found = library.search(channel, np.stack(probes), pool, allowed=route.allowed, exact=plan.query.exact)
+    yield from zip(numbers, found, strict=True)
+
+
+def _term_of(part: Scored, term: int, id: int) -> float:
+    """What a term says of a segment; infinitely much where it was removed meanwhile."""
+    at = int(np.searchsorted(part.segments.ids, id))
+    there = at < len(part.segments.ids) and part.segments.ids[at] == id
+    return float(part.terms[term, at]) if there else np.inf
 
 
 def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:
@@ -216,26 +244,11 @@ def _candidates(
     """
     if not parts:
         return {}
-    contents = np.concatenate([part.segments.contents for part in parts])
-    unique, inverse = np.unique(contents, return_inverse=True)
-
-    def best(rows: Sequence[Scores]) -> Scores:
-        """The highest of each content's segments, row by row: (t, contents), nan where a term reaches none."""
-        matrix = np.concatenate(rows, axis=1)
-        highest = np.full((len(matrix), len(unique)), np.nan)
-        for row, out in zip(matrix, highest, strict=True):
-            np.fmax.at(out, inverse, row)
-        return highest
-
-    keys = best([part.key[None] for part in parts])[0]
-    worth = best([part.worth[None] for part in parts])[0]
-    if not plan.is_feature_level and plan.query.metric == "cosine":
-        above = best([part.above for part in parts])
-        keys, worth = _fused(plan, best([part.terms for part in parts]), best([part.cosines for part in parts]), above)
+    unique, keys, worth = _worth(plan, parts)
     if places is not None:
         lowest = min(places.values(), default=0.0)  # what was found by words alone has no place among the nearest
         keys = np.array([places.get(content, lowest) for content in unique.tolist()])
-    blocked = set(contents[np.concatenate([part.blocked for part in parts])].tolist())
+    blocked = _blocked(parts)
     # All at once: one by one, a thousand candidates would take a sixth of a second.
     chances = confidence(worth).tolist() if plan.calibrated else [None] * len(unique)
     candidates: dict[int, Candidate] = {}
@@ -248,6 +261,41 @@ def _candidates(
             if content in candidates:
                 candidates[content].rows.append((part, row))
     return candidates
+
+
+def _worth(plan: Plan, parts: Sequence[Scored]) -> tuple[Ids, Scores, Scores]:
+    """Contents, rising, with what ranks each and what it is worth over chance: (n,) each."""
+    contents = np.concatenate([part.segments.contents for part in parts])
+    unique, inverse = np.unique(contents, return_inverse=True)
+
+    def best(rows: Sequence[Scores]) -> Scores:
+        """The highest of each content's segments, row by row: (t, contents), nan where a term reaches none."""
+        matrix = np.concatenate(rows, axis=1)
+        highest = np.full((len(matrix), len(unique)), np.nan)
+        for row, out in zip(matrix, highest, strict=True):
+            np.fmax.at(out, inverse, row)
+        return highest
+
+    if not plan.is_feature_level and plan.query.metric == "cosine":
+        above = best([part.above for part in parts])
+        terms, cosines = best([part.terms for part in parts]), best([part.cosines for part in parts])
+        return unique, *_fused(plan, terms, cosines, above)
+    return unique, best([part.key[None] for part in parts])[0], best([part.worth[None] for part in parts])[0]
+
+
+def _keys(plan: Plan, parts: Sequence[Scored]) -> dict[int, float]:
+    """What ranks each content that no negative term blocks."""
+    if not parts:
+        return {}
+    unique, keys, _ = _worth(plan, parts)
+    blocked = _blocked(parts)
+    pairs = zip(unique.tolist(), keys.tolist(), strict=True)
+    return {content: key for content, key in pairs if content not in blocked}
+
+
+def _blocked(parts: Sequence[Scored]) -> set[int]:
+    """The contents that are too near to a negative term."""
+    return {content for part in parts for content in part.segments.contents[part.blocked].tolist()}
 
 
 def _without_segments(plan: Plan, contents: Iterable[int], words: Mapping[int, Words]) -> dict[int, Candidate]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from indexer.contents import _Contents, contents_of, segments_in
+from indexer.contents import _Contents, contents_of, every_segment_in, segments_in
 from indexer.testing import FakeEncoder
 from mmsearch import Engine
 
@@ -54,12 +54,14 @@ def test_the_segments_of_contents_are_those_that_belong_to_them(engine):
     true = by_sql(store)
     wanted = np.array([*sorted(set(true.values()))[3:9], 10**6, 0])
     assert segments_in(store, generation, "visual", wanted) is None  # so little was asked that SQL will do
+    by_sql_alone = every_segment_in(store, generation, "visual", wanted).tolist()
     contents_of(store, np.array(list(true)))
     with store.reading() as connection:
         visual = {row[0] for row in connection.execute(text("SELECT id FROM segment WHERE channel = 'visual'"))}
     expected = sorted(id for id, content in true.items() if content in set(wanted.tolist()) and id in visual)
     assert len(expected) > 5
     assert segments_in(store, generation, "visual", wanted).tolist() == expected
+    assert every_segment_in(store, generation, "visual", wanted).tolist() == by_sql_alone == expected
     assert segments_in(store, generation, "visual", np.empty(0, np.int64)).tolist() == []
     assert segments_in(store, generation, "speech", wanted[:-2]).tolist() == []
 

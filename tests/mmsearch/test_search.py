@@ -323,6 +323,41 @@ def test_several_terms_are_every_segment_in_numpy(filled, spelled, fusion):
     assert [hit.path for hit in few] == [hit.path for hit in answer[:5]]
 
 
+@pytest.mark.parametrize("fusion", ["auto", "attention", "mean", "concat"])
+@pytest.mark.parametrize("spelled", MIXES, ids=" ".join)
+def test_the_best_for_several_terms_are_found_among_few(filled, monkeypatch, spelled, fusion):
+    """Though what is fetched for each term is a small part of the library, and none that is near to all of them."""
+    terms = terms_of(spelled)
+    if fusion == "concat" and any(term.weight < 0 for term in terms):
+        return
+    monkeypatch.setattr("mmsearch.search._POOL", 32)
+    engine = filled(400)
+    one_term = sum(term.weight > 0 for term in terms) == 1
+    how = "sum" if fusion == "auto" or (one_term and fusion != "attention") else fusion
+    keys = mix_by_hand(engine, terms, how)
+    best = sorted(keys, key=lambda path: -keys[path])
+    for k in (1, 2):
+        answer = engine.query(Query(tuple(terms), k=k, fusion=fusion, words=False))
+        assert [keys[hit.path] for hit in answer] == pytest.approx([keys[path] for path in best[:k]], abs=2e-3)
+
+
+def test_what_is_like_nothing_that_is_to_be_unlike_is_found_behind_all_that_is(filled, chance, monkeypatch):
+    """The nearest are all near to the negative term too: what is best lies far behind them."""
+    monkeypatch.setattr("mmsearch.search._POOL", 20)
+    encoder = chance()
+    it = Geometry(encoder)
+    sea = encoder.vector(encoder.towers["text", "one"], b"the sea")
+    near = it.near(it.query + normal(sea), 0.02, 600)
+    far = it.near(0.55 * it.query - 0.2 * normal(sea) + 0.8 * it.other, 0.02, 3)
+    engine = filled([*near[:300], *far, *near[300:]], encoder=encoder)
+    terms = (Term("text", "a needle"), Term("text", "the sea", -1.0))
+    keys = mix_by_hand(engine, terms, "sum")
+    best = sorted(keys, key=lambda path: -keys[path])[:1]
+    assert [hit.path for hit in engine.query(Query(terms, k=1, words=False))] == best
+    alone = by_hand(engine, "a needle")
+    assert [path for path, _, _ in alone].index(best[0]) > 500
+
+
 @pytest.mark.parametrize("fusion", ["rrf", "borda"])
 def test_ranks_are_fused_over_all_files_however_many_are_asked_for(filled, fusion):
     engine = filled(60)
