@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,8 +66,8 @@ def not_found(what: str = "item") -> ApiError:
 
 
 # The first that fits. Messages of the library itself are for the person at its command line, and name its folder:
-# where a text is given here, it is said in their place.
-_TABLE: tuple[tuple[type[Exception], int, str, str | None, str | None], ...] = (
+# where a text is given here, it is said in their place. Others say their message and hint; advice is for that person.
+_TABLE: tuple[tuple[type[MmsearchError], int, str, str | None, str | None], ...] = (
     (
         EmptyLibraryError,
         409,
@@ -93,26 +92,8 @@ def api_error(error: Exception) -> ApiError | None:
         return error
     for kind, status, name, message, hint in _TABLE:
         if isinstance(error, kind):
-            return ApiError(status, name, message or _spoken(str(error)), hint)
+            return ApiError(status, name, message or error.message, hint or error.hint)
     return None
-
-
-# What the library says to whoever sits at its command line, as it is said to whoever asks from elsewhere.
-_ELSEWHERE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r",? for example: mmsearch query .*", re.DOTALL), ""),
-    (
-        re.compile(r"leave --no-words out, so that it is looked for as words"),
-        'let words count (no --no-words in the line, "words": true in a request)',
-    ),
-    (re.compile(r", or raise the limit \(mmsearch index --max-megapixels\)"), ""),
-    (re.compile(r": name a folder, for example: mmsearch index \S+"), ": name a folder"),
-)
-
-
-def _spoken(message: str) -> str:
-    for pattern, words in _ELSEWHERE:
-        message = pattern.sub(words, message)
-    return message
 
 
 def body_of(error: ApiError) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_a_copy_that_is_gone_is_no_copy(run, indexed):
     (indexed / "old" / "red.png").unlink()
     code, out, err = run("duplicates")
     assert (code, out) == (1, "")
-    assert "left out 1 file gone from disk since the last mmsearch index" in err
+    assert "left out 1 file that is not there now; bring the library up to date with: mmsearch index" in err
     assert json.loads(run("duplicates", "--json")[1]) == {"groups": []}
     code, out, err = run("query", "red", "-k", "1")
     assert (code, err, out.split()[-1], len(out.splitlines())) == (0, "", "new/red.png", 1)
@@ -74,11 +74,10 @@ def test_a_file_that_is_gone_is_marked_and_told_once(run, indexed):
     marked = [line for line in out.splitlines() if line.endswith("  (not there now)")]
     assert (code, len(marked), len(out.splitlines()), err.count("\n")) == (0, 2, 4, 1)
     assert all("old/old.png" in line or "new/new.png" in line for line in marked)
-    assert "2 results are gone from disk since the last mmsearch index" in err
-    assert "run it again, with --prune" in err
+    assert "2 results are not there now; bring the library up to date with: mmsearch index, with --prune" in err
     found = hits(run("query", "green", "--json")[1])
     assert {name: hit["gone"] for name, hit in found.items()} == {"old.png": True, "new.png": True, "red.png": False}
-    assert "2 results are gone" in run("refine", "+ blue")[2]
+    assert "2 results are not there now" in run("refine", "+ blue")[2]
     assert run("index", "--prune")[0] == 0
     assert "not there" not in "".join(run("query", "green")[1:])
 
@@ -138,13 +137,13 @@ def test_the_hint_stands_under_the_folder_that_it_is_about(run, indexed, make):
     make.image(indexed / "apart.png", GREEN)
     (indexed / "old").rename(indexed / "older")
     lines = run("status")[1].splitlines()
-    at = next(number for number, line in enumerate(lines) if "(cannot be reached now)" in line)
+    at = next(number for number, line in enumerate(lines) if "(not there now)" in line)
     assert "old  " in lines[at]
     assert "if it was moved, say so with: mmsearch move old NEW" in lines[at + 1]
     said = run("explain", "red", "old/red.png")[2]
     assert (
-        f"{indexed / 'old'} cannot be reached: if it was moved, say so with: mmsearch move {indexed / 'old'} NEW"
-        in said
+        f"old/red.png is not there now, nor is {indexed / 'old'}; if it was moved, say so with: mmsearch move "
+        f"{indexed / 'old'} NEW" in said
     )
     assert "mmsearch move" in run("explain", "red", "apart.png")[2]  # it may come from there
     (indexed / "new" / "red.png").unlink()

@@ -106,7 +106,7 @@ def test_what_is_being_entered_outlives_news_of_the_library(visit, serve, tmp_pa
         page = visit(serve(engine, allow_index=True)).open("/?view=library")
         folder = page.get_by_label("A new folder")
         folder.fill("/home/me")
-        page.get_by_label("Forget files that are gone").check()
+        page.get_by_label("Forget files that are not there now").check()
         folder.focus()
         page.keyboard.press("Home")
         page.keyboard.type("/mnt")
@@ -123,7 +123,7 @@ def test_what_is_being_entered_outlives_news_of_the_library(visit, serve, tmp_pa
         page.wait_for_selector("#library .roots")
         assert not page.evaluate("field.isConnected")
         assert folder.input_value() == "/mnt/home/me"
-        assert page.get_by_label("Forget files that are gone").is_checked()
+        assert page.get_by_label("Forget files that are not there now").is_checked()
         page.goto("about:blank")
 
 
