@@ -88,21 +88,21 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
         if not inside and not holds:
             known = ", ".join(roots.values()) or "none"
             if not is_known:
-                raise UsageError(f"there is nothing at {_written(folder)}; the library's folders are: {known}")
-            raise UsageError(f"{_written(folder)} lies in none of the library's folders: {known}")
+                raise _misplaced(folder, f"there is nothing at {folder}; the library's folders are: {known}")
+            raise _misplaced(folder, f"{folder} lies in none of the library's folders: {known}")
         if inside and not is_known:
-            raise UsageError(
-                f"there is nothing at {_written(folder)}, and the library knows of nothing there; "
-                + _nearest(library, *inside[0])
-            )
+            nearest = _nearest(library, *inside[0])
+            raise _misplaced(folder, f"there is nothing at {folder}, and the library knows of nothing there; {nearest}")
         places += inside or holds
     return tuple(places)
 
 
-def _written(place: str) -> str:
-    """A place as it was written, and where that is looked for."""
-    whole = os.path.abspath(os.path.expanduser(place))
-    return place if place.rstrip("/") == whole.rstrip("/") else f"{place} ({whole})"
+def _misplaced(folder: str, message: str) -> UsageError:
+    """The error for a folder that nothing is found in; one that is no whole path may be looked for elsewhere."""
+    if os.path.isabs(folder):
+        return UsageError(message)
+    whole = os.path.abspath(os.path.expanduser(folder))
+    return UsageError(message, f" (looked for at {whole})", hint="name a folder by its whole path")
 
 
 def _nearest(library: Library, root_id: int, scope: str) -> str:
@@ -118,7 +118,9 @@ def _nearest(library: Library, root_id: int, scope: str) -> str:
             inside = sorted({os.fsdecode(one)[len(near) :].strip("/").split("/")[0] for one in below} - {""})
             inside = list(dict.fromkeys([*get_close_matches(parts[depth], inside), *inside]))  # as it may be misspelled
             within = os.path.join(root, *near.split("/")) if near else root
-            return f"in {within} it knows of " + (f"the folders {first_few(inside, 8)}" if inside else "no folder")
+            if not inside:
+                return f"in {within} it knows of no folder"
+            return f"in {within} it knows of the folder{'s' if len(inside) > 1 else ''} {first_few(inside, 8)}"
     return f"the library's folders are: {', '.join(library.store.roots().values())}"
 
 
