@@ -33,7 +33,9 @@ def targets_of(library: Library, paths: Sequence[str]) -> tuple[list[Target], li
     targets, unreachable = known_targets(library)
     if not targets and unreachable:
         raise UsageError(
-            f"the library's folders are {NOT_THERE}: {', '.join(unreachable)}", f"; {if_moved(*unreachable)}"
+            f"the library's folders are {NOT_THERE}: {', '.join(unreachable)}",
+            f"; {if_moved(*unreachable)}",
+            hint="mount their disk again, or say where the server runs where they were moved to",
         )
     if not targets:
         raise UsageError("nothing was indexed yet: name a folder", ", for example: mmsearch index ./media")

@@ -249,6 +249,7 @@ def _hit(hit: Hit, item: Any) -> HitModel:
         item=item.key,
         path=shown(hit.path),
         name=shown(os.path.basename(hit.path)),
+        gone=hit.is_gone,
         kind=hit.kind,
         format=item.format,
         width=item.width,
