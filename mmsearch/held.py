@@ -91,18 +91,21 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
                 raise _misplaced(folder, f"there is nothing at {folder}; the library's folders are: {known}")
             raise _misplaced(folder, f"{folder} lies in none of the library's folders: {known}")
         if inside and not is_known:
-            nearest = _nearest(library, *inside[0])
-            raise _misplaced(folder, f"there is nothing at {folder}, and the library knows of nothing there; {nearest}")
+            said = f"there is nothing at {folder}, and the library knows of nothing there"
+            root = roots[inside[0][0]]
+            if not os.path.isdir(root):
+                raise _misplaced(folder, f"{said}; {root} is {NOT_THERE}", f"; {if_moved(root)}")
+            raise _misplaced(folder, f"{said}; {_nearest(library, *inside[0])}")
         places += inside or holds
     return tuple(places)
 
 
-def _misplaced(folder: str, message: str) -> UsageError:
+def _misplaced(folder: str, message: str, advice: str = "") -> UsageError:
     """The error for a folder that nothing is found in; one that is no whole path may be looked for elsewhere."""
     if os.path.isabs(folder):
-        return UsageError(message)
+        return UsageError(message, advice)
     whole = os.path.abspath(os.path.expanduser(folder))
-    return UsageError(message, f" (looked for at {whole})", hint="name a folder by its whole path")
+    return UsageError(message, f"{advice} (looked for at {whole})", hint="name a folder by its whole path")
 
 
 def _nearest(library: Library, root_id: int, scope: str) -> str:

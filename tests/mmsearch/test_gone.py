@@ -162,3 +162,63 @@ def test_what_is_told_of_a_file_is_told_of_a_copy_that_is_there(tmp_path, make):
         why = engine.explain("red", copies[picture])
         assert (why.path, len(why.maps), why.remarks) == (str(copies[picture]), 1, ())
         assert engine.summary(copies[film]).path == str(copies[film])
+
+
+def test_of_a_folder_in_one_that_was_moved_the_move_is_told(run, indexed):
+    (indexed / "old").rename(indexed / "older")
+    code, out, err = run("query", "red", "--in", "old/trip")
+    root = indexed / "old"
+    assert (code, out) == (2, "")
+    assert f"nothing there; {root} is not there now; if it was moved, say so with: mmsearch move {root} NEW" in err
+
+
+# --- one wording, wherever it is said ---
+
+FILE = "old/old.png"
+ASKED = {
+    "query": ("query", "green"),
+    "query, to a person's viewer": ("query", "green", "--in", FILE, "--open"),
+    "refine": ("refine", "+ green"),
+    "similar": ("similar", FILE),
+    "explain": ("explain", "green", FILE),
+    "summary": ("summary", FILE),
+    "duplicates": ("duplicates",),
+    "verify": ("verify",),
+    "index": ("index",),
+    "status": ("status",),  # which looks at folders, and knows of files what `index` saw
+}
+
+
+@pytest.mark.parametrize("how", ["a file", "its folder"])
+def test_what_is_not_there_is_told_in_the_same_words_by_every_command(run, indexed, make, how):
+    shutil.copy(indexed / "old" / "old.png", indexed / "old" / "twin.png")
+    assert run("index")[0] == 0
+    assert run("query", "green")[0] == 0  # for `refine`
+    if how == "a file":
+        (indexed / "old" / "old.png").unlink()
+        (indexed / "old" / "twin.png").unlink()
+    else:
+        (indexed / "old").rename(indexed / "elsewhere")
+    for name, command in ASKED.items():
+        said = "".join(run(*command)[1:])
+        assert "not there now" in said, (name, said)
+        for other in ("any more", "gone from disk", "cannot be reached", "not on disk", "no longer", "missing "):
+            assert other not in said, (name, said)
+
+
+def test_nothing_that_is_printed_has_other_words_for_it():
+    """Docstrings and comments are for those who read the code."""
+    import ast
+    from pathlib import Path
+
+    import indexer
+    import mmsearch
+
+    for package in (indexer, mmsearch):
+        for path in Path(package.__file__).parent.rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                    for words in ("gone from disk", "not there any more", "cannot be reached now", "not on disk"):
+                        assert words not in node.value, (path, node.lineno, node.value)
