@@ -145,10 +145,37 @@ def add_handlers(app: FastAPI) -> None:
 def said_of(problems: Sequence[Any]) -> str:
     """What pydantic found, in a sentence; the values that were sent are left out, since they may be large."""
     parts = []
-    for problem in problems[:3]:
+    for problem in _one_of_each_term(problems)[:3]:
         where = ".".join(str(part) for part in problem.get("loc", ()) if part != "body")
         parts.append(f"{where}: {problem.get('msg', 'is not right')}" if where else str(problem.get("msg", "")))
     return "; ".join(parts) or "the request is not as documented"
+
+
+def _one_of_each_term(problems: Sequence[Any]) -> list[Any]:
+    """The same without what pydantic says of each kind that a term might have been, and is not.
+
+    Of a term that is of no kind it has nothing better to say.
+    """
+    kept: list[Any] = []
+    terms: dict[tuple[Any, ...], list[Any]] = {}
+    for problem in problems:
+        place = tuple(problem.get("loc", ()))
+        at = place.index("terms") if "terms" in place[:-2] else None
+        if at is None:
+            kept.append(problem)
+        else:
+            terms.setdefault(place[: at + 2], []).append(problem)
+    for place, found in terms.items():
+        of_no_kind = {one["loc"][len(place)] for one in found if one["type"] in _OF_NO_KIND}
+        own = [one for one in found if one["loc"][len(place)] not in of_no_kind]
+        kept += [{**one, "loc": (*place, *one["loc"][len(place) + 1 :])} for one in own] or [
+            {"loc": place, "msg": _TERM}
+        ]
+    return kept
+
+
+_OF_NO_KIND = ("missing", "model_type", "model_attributes_type")
+_TERM = 'a term is {"text": "..."}, {"item": "..."}, {"upload": "..."} or {"file": "..."}, and may have a "weight"'
 
 
 INTERNAL = ApiError(500, "internal", "this is a bug in mmsearch; the library is unharmed")

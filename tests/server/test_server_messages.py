@@ -175,6 +175,25 @@ def test_an_option_in_quotes_is_words(client):
     assert hits["query"]["request"]["k"] == DEFAULT_K
 
 
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        ("rain", 'terms.1: a term is {"text": "..."}, {"item": "..."}'),
+        ({"image": "/etc/passwd"}, 'terms.1: a term is {"text": "..."}'),
+        ({}, 'terms.1: a term is {"text": "..."}'),
+        ({"text": ""}, "terms.1.text: String should have at least 1 character"),
+        ({"text": "rain", "wieght": 2}, "terms.1.wieght: Extra inputs are not permitted"),
+        ({"item": "x"}, "terms.1.item: String should match pattern"),
+        ({"text": "rain", "weight": "much"}, "terms.1.weight: Input should be a valid number"),
+    ],
+)
+def test_of_a_term_that_is_none_only_what_it_was_meant_to_be_is_said(client, term, says):
+    answer = client.post(f"{API}/query", json={"terms": [{"text": "red"}, term]})
+    assert (answer.status_code, answer.json()["message"].startswith(says)) == (422, True), answer.text
+    assert "TextTerm" not in answer.json()["message"]
+    assert ";" not in answer.json()["message"]
+
+
 # --- parameters ---
 
 
