@@ -18,15 +18,31 @@
         ├── DamagedMediaError         empty, truncated, or not what it says
         └── MediaTooLargeError        decoding it would cost too much
 
-Each message says what was found, what was expected, and what to do. While a folder is indexed a
-`MediaError` is recorded beside its file and the run goes on.
+Each message says what was found, what was expected, and what to do. What is done about it by a command or an option
+stands apart, so that whoever asks from elsewhere is not told of commands. While a folder is indexed a `MediaError` is
+recorded beside its file and the run goes on.
 """
 
 from __future__ import annotations
 
 
 class MmsearchError(Exception):
-    """The root of the tree: catch this to catch them all."""
+    """The root of the tree: catch this to catch them all.
+
+    `str` of an error is all of it, as the command line prints it: the message, and the advice behind it.
+
+    Args:
+        message: what was found and what was expected; as true over a network as at the command line.
+        advice: what to do about it with a command or an option of one. It ends the sentence, and begins with the "; "
+            or ", " before it.
+        hint: what to do about it by asking in JSON or with an address, where that is not said yet.
+    """
+
+    def __init__(self, message: str = "", advice: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message + advice)
+        self.message = message
+        self.advice = advice
+        self.hint = hint
 
 
 class UsageError(MmsearchError):

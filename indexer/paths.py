@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, LargeBinary, Text, TypeDecorator, and_, or_, true, type_coerce
@@ -39,19 +38,6 @@ def relative_to(path: str, root: str) -> str | None:
         return ""
     prefix = root.rstrip(os.sep) + os.sep
     return path[len(prefix) :].replace(os.sep, "/") if path.startswith(prefix) else None
-
-
-def if_moved(*roots: str) -> str:
-    """What a person does about indexed folders that are not there: the command as it is typed, where it is one."""
-    if len(roots) == 1:
-        return f"if it was moved, say so with: mmsearch move {shlex.quote(roots[0])} NEW"
-    return "if a folder was moved, say so with: mmsearch move OLD NEW"
-
-
-def if_lost(*roots: str) -> str:
-    """The same, and what a person does about folders that will not be there again."""
-    for_good = f"it is gone for good: mmsearch remove {shlex.quote(roots[0])}" if len(roots) == 1 else ""
-    return f"{if_moved(*roots)}; if {for_good or 'one is gone for good: mmsearch remove OLD'}"
 
 
 def under(column: Any, scope: str) -> ColumnElement[bool]:

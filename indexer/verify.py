@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import insert, select, text, update
 
+from indexer.advice import BRING_UP_TO_DATE, NOT_THERE, if_lost
 from indexer.errors import LibraryDamagedError
 from indexer.halves import STORED_DTYPE
 from indexer.legible import READ_AS
 from indexer.library import Library
 from indexer.likeness import LOOK_BYTES
 from indexer.lookup import full_path
-from indexer.paths import if_lost
 from indexer.schema import FAILED, PRESENT, Encoding, File, Root, Segment, Tally
 from indexer.strays import check_strays
 from indexer.types import CHANNELS, Channel, ModelSpec
@@ -198,9 +198,9 @@ def _check_files(library: Library, report: VerifyReport) -> None:
                 gone += 1
             else:
                 changed += (status.st_size, status.st_mtime_ns) != (row.size, row.mtime_ns)
-    for count, what in ((gone, "not on disk"), (changed, "changed on disk")):
+    for count, what in ((gone, NOT_THERE), (changed, "changed on disk")):
         if count:
-            report.problems.append(f"indexed files {what}: {count}; bring the library up to date with: mmsearch index")
+            report.problems.append(f"indexed files {what}: {count}; {BRING_UP_TO_DATE}")
     for root in library.store.roots().values():
         if not os.path.isdir(root):
-            report.problems.append(f"the folder {root} cannot be reached; {if_lost(root)}")
+            report.problems.append(f"the folder {root} is {NOT_THERE}; {if_lost(root)}")

@@ -206,7 +206,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except MmsearchError as error:
-        raise ToolError(_shown(str(error))) from error
+        raise ToolError(_shown("; ".join(filter(None, (error.message, error.hint))))) from error
 
 
 def _why(told: dict[str, Any]) -> Why:

@@ -13,7 +13,7 @@ from indexer.errors import UsageError
 from indexer.globs import MAX_LENGTH
 from indexer.near import Near
 from indexer.types import KINDS, Kind
-from mmsearch.terms import EMPTY, Term, is_number
+from mmsearch.terms import Term, is_empty, is_number
 
 
 def is_terms(value: Any) -> tuple[Term, ...]:
@@ -22,10 +22,12 @@ def is_terms(value: Any) -> tuple[Term, ...]:
     if not all(isinstance(term, Term) for term in terms):
         raise UsageError(f"terms are made by Term or Query.of_text, Query.of_image, ...; got {value!r}")
     if not terms:
-        raise UsageError(EMPTY)
+        raise is_empty()
     if all(term.weight < 0 for term in terms):
         raise UsageError(
-            "the query only says what not to find; say what to find as well, for example: mmsearch query dog - puppy"
+            "the query only says what not to find; say what to find as well",
+            ", for example: mmsearch query dog - puppy",
+            hint="for example: dog - puppy",
         )
     return terms
 
@@ -94,7 +96,9 @@ def is_pattern(value: Any) -> str:
     if not text.strip("/") or "\0" in text or text.startswith("/"):
         raise UsageError(
             "a name is a pattern such as *.mp4, or such as trips/**/*.mp4 for paths below the indexed folder; "
-            f"got {value!r}. Which folder is said with --in"
+            f"got {value!r}",
+            ". Which folder is said with --in",
+            hint='which folder is said with --in in a line, and "within" in a request',
         )
     if len(text) > MAX_LENGTH:
         raise UsageError(f"a pattern for names has at most {MAX_LENGTH} characters, got {len(text)}")

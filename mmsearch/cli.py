@@ -188,7 +188,7 @@ def index(
         str | None,
         typer.Option(help="Number type, for a new library: auto, float32, bfloat16, or float16 on a GPU."),
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Forget files that are gone from disk.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Forget files that are not there now.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed files again.")] = False,
     hidden: Annotated[bool, typer.Option("--hidden", help="Index hidden files and folders too.")] = False,
     no_ignore: Annotated[

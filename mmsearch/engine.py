@@ -280,7 +280,7 @@ class Engine(Insights, Learning):
             CancelledError: `cancel` was set before the answer was there.
         """
         if not os.path.isfile(os.path.expanduser(path)) and "://" not in os.fsdecode(path):
-            raise UsageError(why_not_held(self._library, os.fspath(path)))
+            raise why_not_held(self._library, os.fspath(path))
         return self._ask(Query((Term.of_file(path),), k=k, **how), hidden=True, check=check_of(cancel))
 
     def _ask(

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from indexer.errors import UsageError
 from indexer.media.formats import SUFFIXES
 from mmsearch import limits
+from mmsearch.line_options import ESCAPED, OPTION, quoted, read_options, write_options
 from mmsearch.names import TERM_KINDS
 from mmsearch.query import Query
 from mmsearch.sources import is_file
@@ -30,9 +30,7 @@ PREFIXES = (*TERM_KINDS, "file")
 _WEIGHT = re.compile(r"((?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?):(?=[^\s\d])", re.ASCII)
 _PREFIX = re.compile(rf"({'|'.join(TERM_KINDS)}|file(?!://)):(?=\S)")
 _CLOSING = re.compile(r'(?:[^"\\]|\\["\\]|\\|"(?!\s|\Z))*"', re.DOTALL)
-_ESCAPED = re.compile(r'\\(["\\])')
 _WORD = re.compile(r"\S+")
-_OPTION = re.compile(r"--[A-Za-z]")
 
 StandardInput = Callable[[str | None], Path]
 """Reads standard input into a file; what it is wanted for (a prefix, or None) is given."""
@@ -60,7 +58,7 @@ class _Word(NamedTuple):
 def parse(text: str, *, base: Path | None = None) -> Query:
     """Read a query from a line of text; see the module's description, and `Query.parse`."""
     pieces, options = _pieces(text)
-    return Query(tuple(_term(piece, base) for piece in pieces), **_read_options(options))
+    return Query(tuple(_term(piece, base) for piece in pieces), **read_options(options))
 
 
 def parse_options(text: str) -> tuple[str, dict[str, Any]]:
@@ -71,9 +69,9 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     """
     words = list(_words(text))
     for number, word in enumerate(words):
-        if not word.is_quoted and _OPTION.match(text[word.start : word.end]):
+        if not word.is_quoted and OPTION.match(text[word.start : word.end]):
             options = [(text[one.start : one.end], one.is_quoted) for one in words[number:]]
-            return text[: word.start].rstrip(), _read_options(options)
+            return text[: word.start].rstrip(), read_options(options)
     return text, {}
 
 
@@ -93,7 +91,7 @@ def parse_words(text: str) -> Query:
                 "in double quotes"
             )
     terms = (Term("text", _phrase_or_words(piece), piece.sign * piece.weight) for piece in pieces)
-    return Query(tuple(terms), **_read_options(options))
+    return Query(tuple(terms), **read_options(options))
 
 
 def _phrase_or_words(piece: _Piece) -> str:
@@ -154,7 +152,7 @@ def _pieces(text: str) -> tuple[list[_Piece], list[tuple[str, bool]]]:
 
     for word in _words(text):
         written = text[word.start : word.end]
-        if options or (not word.is_quoted and _OPTION.match(written)):
+        if options or (not word.is_quoted and OPTION.match(written)):
             options.append((written, word.is_quoted))
         elif not word.is_quoted and written in ("+", "-"):
             end_term()
@@ -165,7 +163,11 @@ def _pieces(text: str) -> tuple[list[_Piece], list[tuple[str, bool]]]:
             words.append(word)
     end_term()
     if sign is not None:
-        raise UsageError(f'nothing follows the "{sign}" in {text!r}; to look for the sign itself, write "\\"{sign}\\""')
+        whole = f"{pieces[-1].body} {sign}" if pieces else sign
+        raise UsageError(
+            f'nothing follows the "{sign}" in {text!r}; to look for the sign itself, put it and the words beside it in '
+            f"double quotes: {quoted(whole)}"
+        )
     return pieces, options
 
 
@@ -199,7 +201,7 @@ def _head(text: str, at: int) -> tuple[float, str | None, int]:
 def _piece(written: str, sign: int, *, quoted: bool = False) -> _Piece:
     written = written.strip()
     weight, prefix, at = _head(written, 0)
-    body = _ESCAPED.sub(r"\1", written[at + 1 : -1]) if quoted else written[at:]
+    body = ESCAPED.sub(r"\1", written[at + 1 : -1]) if quoted else written[at:]
     return _Piece(sign, weight, prefix, body, quoted)
 
 
@@ -217,12 +219,12 @@ def _term(piece: _Piece, base: Path | None, standard_input: StandardInput | None
 
 def format_query(query: Query) -> str:
     """A query as a line of text that `parse` reads back."""
-    return " ".join((format_terms(query.terms), *_write_options(query)))
+    return " ".join((format_terms(query.terms), *write_options(query)))
 
 
 def format_options(query: Query) -> str:
     """Everything in a query but its terms, as the options of a line of text; "" where all is as by default."""
-    return " ".join(_write_options(query))
+    return " ".join(write_options(query))
 
 
 def format_terms(terms: Sequence[Term]) -> str:
@@ -233,7 +235,7 @@ def format_terms(terms: Sequence[Term]) -> str:
         parts += [sign] if parts or sign == "-" else []
         head, body = _head_of(term), _body_of(term)
         bare = f"{head}{body}"
-        parts.append(bare if _reads_back(term, bare, body) else f"{head}{_quoted(body)}")
+        parts.append(bare if _reads_back(term, bare, body) else f"{head}{quoted(body)}")
     return " ".join(parts)
 
 
@@ -277,103 +279,3 @@ def _reads_back(term: Term, written: str, body: str) -> bool:
 def _may_be_file(text: str) -> bool:
     """Whether a text could be taken for a file, on this computer or another one."""
     return is_file(text) or text.lower().endswith(tuple(SUFFIXES))
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-# --- options: the fields of Query besides its terms, spelled as on the command line ---
-
-
-@dataclass(frozen=True, slots=True)
-class _Option:
-    """How one field is written: its option, and between text and value. A flag has no reader, but its value."""
-
-    name: str
-    read: Callable[[str], Any] | None = None
-    write: Callable[[Any], str] = str
-    flag: bool = True
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"the number of results must be at least 1, got {text!r}") from error
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"a similarity lies between -1 and 1, got {text!r}") from error
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Names separated by commas: "image, video"."""
-    return tuple(name.strip() for name in text.split(","))
-
-
-_OPTIONS: dict[str, _Option] = {
-    "k": _Option("--limit", _integer),
-    "kinds": _Option("--kind", names, ",".join),
-    "within": _Option("--in", lambda text: (text,)),
-    "after": _Option("--after", limits.moment, limits.written_moment),
-    "before": _Option("--before", limits.moment, limits.written_moment),
-    "min_seconds": _Option("--min-duration", limits.seconds, limits.written_seconds),
-    "max_seconds": _Option("--max-duration", limits.seconds, limits.written_seconds),
-    "near": _Option("--near", limits.near, limits.written_near),
-    "name": _Option("--name", str),
-    "fusion": _Option("--fusion", str),
-    "metric": _Option("--metric", str),
-    "confident": _Option("--confident"),
-    "moments": _Option("--moments"),
-    "not_below": _Option("--not-below", _number, limits.number),
-    "words": _Option("--no-words", flag=False),
-    "exact": _Option("--exact"),
-}
-_FIELD_OF = {option.name: name for name, option in _OPTIONS.items()}
-_MAY_REPEAT = ("kinds", "within")
-
-
-def _read_options(words: Sequence[tuple[str, bool]]) -> dict[str, Any]:
-    how: dict[str, Any] = {}
-    rest = iter(words)
-    for written, is_quoted in rest:
-        name, equals, given = written.partition("=")
-        field = None if is_quoted else _FIELD_OF.get(name)
-        if field is None:
-            raise UsageError(
-                f"{written} is no option of a query; there are {', '.join(_FIELD_OF)}. Options end a query, and to "
-                f"look for the words, put them in double quotes"
-            )
-        option = _OPTIONS[field]
-        if option.read is None:
-            if equals:
-                raise UsageError(f"{name} takes no value, got {given!r}")
-            how[field] = option.flag
-            continue
-        value, value_quoted = (given, False) if equals else next(rest, ("", False))
-        if not value or (not equals and not value_quoted and _OPTION.match(value)):
-            raise UsageError(f"{name} needs a value")
-        if value_quoted:
-            value = _ESCAPED.sub(r"\1", value[1:-1])
-        found = option.read(value)
-        if field in how and field not in _MAY_REPEAT:
-            raise UsageError(f"{name} is given twice")
-        how[field] = (*how.get(field, ()), *found) if field in _MAY_REPEAT else found
-    return how
-
-
-def _write_options(query: Query) -> Iterator[str]:
-    for field, value in query.how.items():
-        option = _OPTIONS[field]
-        for one in value if field == "within" else (value,):
-            if option.read is None:
-                yield option.name
-            else:
-                text = option.write(one)
-                safe = re.fullmatch(r'[^\s"]+', text) and not _OPTION.match(text)
-                yield f"{option.name} {text if safe else _quoted(text)}"

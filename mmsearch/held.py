@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Protocol
 
 import numpy as np
 
+from indexer.advice import BRING_UP_TO_DATE, NOT_THERE, if_moved
 from indexer.errors import UsageError
 from indexer.filters import Filter, Place
 from indexer.found import segments_of
 from indexer.items import lines_of
 from indexer.legible import LEAST_SHARE, stored_as
 from indexer.library import Library
-from indexer.paths import if_moved, relative_to
+from indexer.paths import relative_to
 from indexer.records import KnownFile
 from indexer.schema import FAILED, PRESENT
 from indexer.types import Channel, Encoder, ModelSpec, TowerSpec, Vectors
@@ -86,12 +88,43 @@ def places_of(library: Library, folders: Iterable[str]) -> tuple[Place, ...]:
         if not inside and not holds:
             known = ", ".join(roots.values()) or "none"
             if not is_known:
-                raise UsageError(f"there is nothing at {folder}; the library's folders are: {known}")
-            raise UsageError(f"{folder} lies in none of the library's folders: {known}")
+                raise _misplaced(folder, f"there is nothing at {folder}; the library's folders are: {known}")
+            raise _misplaced(folder, f"{folder} lies in none of the library's folders: {known}")
         if inside and not is_known:
-            raise UsageError(f"there is nothing at {folder}, and the library knows of nothing there")
+            said = f"there is nothing at {folder}, and the library knows of nothing there"
+            root = roots[inside[0][0]]
+            if not os.path.isdir(root):
+                raise _misplaced(folder, f"{said}; {root} is {NOT_THERE}", f"; {if_moved(root)}")
+            raise _misplaced(folder, f"{said}; {_nearest(library, *inside[0])}")
         places += inside or holds
     return tuple(places)
+
+
+def _misplaced(folder: str, message: str, advice: str = "") -> UsageError:
+    """The error for a folder that nothing is found in; one that is no whole path may be looked for elsewhere."""
+    if os.path.isabs(folder):
+        return UsageError(message, advice)
+    whole = os.path.abspath(os.path.expanduser(folder))
+    return UsageError(message, f"{advice} (looked for at {whole})", hint="name a folder by its whole path")
+
+
+def _nearest(library: Library, root_id: int, scope: str) -> str:
+    """What the library knows of the nearest folder round a place where it knows of nothing: the folders in that."""
+    from mmsearch.output.text import first_few
+
+    root = library.store.roots()[root_id]
+    parts = scope.split("/")
+    for depth in reversed(range(len(parts))):
+        near = "/".join(parts[:depth])
+        below = library.store.directories(root_id, near)
+        if below:
+            inside = sorted({os.fsdecode(one)[len(near) :].strip("/").split("/")[0] for one in below} - {""})
+            inside = list(dict.fromkeys([*get_close_matches(parts[depth], inside), *inside]))  # as it may be misspelled
+            within = os.path.join(root, *near.split("/")) if near else root
+            if not inside:
+                return f"in {within} it knows of no folder"
+            return f"in {within} it knows of the folder{'s' if len(inside) > 1 else ''} {first_few(inside, 8)}"
+    return f"the library's folders are: {', '.join(library.store.roots().values())}"
 
 
 def content_at(library: Library, path: str) -> int | None:
@@ -119,14 +152,14 @@ def _known_at(library: Library, place: str) -> KnownFile | None:
     return None  # roots never nest
 
 
-def why_not_held(library: Library, path: str) -> str:
+def why_not_held(library: Library, path: str) -> UsageError:
     """Why `content_at` gave nothing for a path, and what to do about it."""
     import shlex
 
     from indexer.scan import worth_opening
 
     if os.path.isdir(os.path.expanduser(path)):
-        return f"{path} is a folder; name one of its files"
+        return UsageError(f"{path} is a folder; name one of its files")
     places = spellings(path)
     known = next((found for place in places if (found := _known_at(library, place)) is not None), None)
     lost = [root for root in library.store.roots().values() if not os.path.isdir(root)]
@@ -134,18 +167,22 @@ def why_not_held(library: Library, path: str) -> str:
     if not is_there:  # one that is there may have come from any of them
         lost = [root for root in lost if any(relative_to(place, root) is not None for place in places)]
     few = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else "")
-    moved = f"; {few} cannot be reached: {if_moved(*lost)}" if lost else ""
+    are = f"{few} {'is' if len(lost) == 1 else 'are'} {NOT_THERE}"
+    if not is_there and known is not None:
+        if lost:
+            return UsageError(f"{path} is {NOT_THERE}, nor is {few}", f"; {if_moved(*lost)}")
+        return UsageError(f"{path} is {NOT_THERE}", f"; {BRING_UP_TO_DATE}")
+    moved = f"; {are}: {if_moved(*lost)}" if lost else ""
     if not is_there:
-        if known is not None:
-            return f"{path} is not there any more" + (moved or "; bring the library up to date with: mmsearch index")
-        return f"there is no file at {path}, and the library knows of none there{moved}"
+        return UsageError(f"there is no file at {path}, and the library knows of none there", moved)
     if known is not None and known.state == FAILED:
-        return f"{path} could not be read when it was indexed; see why with: mmsearch status --failed"
+        return UsageError(f"{path} could not be read when it was indexed", "; see why with: mmsearch status --failed")
+    index = f"mmsearch index {shlex.quote(path)}"
     if known is not None:
-        return f"{path} has changed since it was indexed; bring it up to date with: mmsearch index {shlex.quote(path)}"
+        return UsageError(f"{path} has changed since it was indexed", f"; bring it up to date with: {index}")
     if not os.path.isfile(os.path.expanduser(path)) or not worth_opening(path):
-        return f"{path} is of no kind that mmsearch reads, and not in the library"
-    return f"{path} is not in the library{moved}; bring it in with: mmsearch index {shlex.quote(path)}"
+        return UsageError(f"{path} is of no kind that mmsearch reads, and not in the library")
+    return UsageError(f"{path} is not in the library", f"{moved}; bring it in with: {index}")
 
 
 def stored_reading(

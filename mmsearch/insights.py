@@ -201,5 +201,5 @@ class Insights:
 
         content = content_at(self._library, path)
         if content is None:
-            raise UsageError(why_not_held(self._library, path))
+            raise why_not_held(self._library, path)
         return content

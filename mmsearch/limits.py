@@ -92,7 +92,7 @@ def near(text: str) -> Near:
     if not found:
         raise UsageError(
             f"{text!r} is no place that can be read; write latitude, longitude and a radius in m, km or mi, for "
-            "example 48.86,2.35,5km; south and west are negative"
+            "example 48.86,2.35,5km without a blank; south and west are negative"
         )
     latitude, longitude, radius, unit = found.groups()
     try:

@@ -147,7 +147,8 @@ def query_of(
         UsageError: something in it makes no sense, or a file is not there.
     """
     from mmsearch import limits
-    from mmsearch.grammar import names, parse_arguments
+    from mmsearch.grammar import parse_arguments
+    from mmsearch.line_options import names
     from mmsearch.query import Query, Term
 
     readers = {

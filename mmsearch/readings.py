@@ -156,8 +156,9 @@ def check_length(text: str, tower: TowerSpec, encoder: Encoder) -> None:
     limit = spec.token_limit(tower)
     if tokens > limit:
         raise UsageError(
-            f"the query has {tokens} tokens, and the model {spec.name!r} reads {limit}; shorten it, or put it into a "
-            "file and ask with --text-file"
+            f"the query has {tokens} tokens, and the model {spec.name!r} reads {limit}; shorten it",
+            ", or put it into a file and ask with --text-file",
+            hint="or send it as a file of text",
         )
 
 
@@ -210,7 +211,8 @@ def _decoded(term: Term, encoder: Encoder) -> list[Sample]:
                     heard += len(sample.waveform) / sample.sample_rate
                 samples.append(sample)
     except MediaError as error:
-        raise UsageError(f"{os.fsdecode(path)} cannot be asked with: {error}") from error
+        said = f"{os.fsdecode(path)} cannot be asked with: {error.message}"
+        raise UsageError(said, error.advice, hint=error.hint) from error
     if not samples and spec.sample_rate is None:
         raise UsageError(f"the model {spec.name!r} hears nothing, so it cannot be asked with {path}")
     return samples

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from indexer.advice import BRING_UP_TO_DATE, NOT_THERE, if_lost, if_moved
 from indexer.ann import IndexFacts
 from indexer.faiss_build import FaissBuild
-from indexer.paths import if_lost, if_moved
 from indexer.report import IndexReport, Progress
 from indexer.types import CHANNELS, KINDS, Kind
 from indexer.verify import VerifyReport
@@ -84,15 +84,17 @@ def absent(disk: Disk, gone: Iterable[str], noun: str, *, left_out: bool = False
     """
     inside = Counter(disk.lost_root(file) for file in gone)
     alone = inside.pop(None, 0)
-    begins, lies, lie, is_, are = ("left out ", *[""] * 4) if left_out else ("", " lies", " lie", " is", " are")
+    begins, lies, lie, is_, are = (
+        ("left out ", "", "", " that is", " that are") if left_out else ("", " lies", " lie", " is", " are")
+    )
     if inside:
         count, roots = sum(inside.values()), [path(root) for root in inside if root is not None]
         where = f"{lies if count == 1 else lie} in {first_few(roots)}"
-        state = "is not there now" if len(roots) == 1 else "are not there now"
-        yield f"{begins}{many(count, noun)}{where}, which {state}; {if_lost(*roots)}"
+        state = "is" if len(roots) == 1 else "are"
+        yield f"{begins}{many(count, noun)}{where}, which {state} {NOT_THERE}; {if_lost(*roots)}"
     if alone:
-        what = f"{begins}{many(alone, noun)}{is_ if alone == 1 else are}"
-        yield f"{what} gone from disk since the last mmsearch index; run it again, with --prune to forget what is gone"
+        what = f"{begins}{many(alone, noun)}{is_ if alone == 1 else are} {NOT_THERE}"
+        yield f"{what}; {BRING_UP_TO_DATE}, with --prune to forget what is not there"
 
 
 def report(done: IndexReport) -> Iterator[str]:
@@ -110,15 +112,15 @@ def report(done: IndexReport) -> Iterator[str]:
     if done.unread:
         yield f"  {many(done.unread, 'file')} of text that the model cannot read: found by words, not by meaning"
     if done.missing:
-        yield f"  {many(done.missing, 'file')} gone from disk, kept until: mmsearch index --prune"
+        yield f"  {many(done.missing, 'file')} {NOT_THERE}, kept until: mmsearch index --prune"
     if done.pruned:
-        yield f"  {many(done.pruned, 'file')} gone from disk forgotten"
+        yield f"  {many(done.pruned, 'file')} {NOT_THERE}, and forgotten"
     if done.other + done.skipped:
         yield f"  {many(done.other + done.skipped, 'file')} of no kind that mmsearch reads"
     if done.ignored:
         yield f"  {many(done.ignored, 'entry', 'entries')} left out (hidden, or named in an ignore file)"
     for root in done.unreachable:
-        yield f"  {path(root)} is not there or empty now; what is known of its files is kept"
+        yield f"  {path(root)} is {NOT_THERE}, or empty; what is known of its files is kept"
         yield f"    {if_lost(path(root))}"
     for failure in done.failures[:10]:
         yield f"  {path(failure.path)}: {clean(failure.reason)}"
@@ -175,7 +177,7 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     yield f"Size      {amount(found.database_bytes)} database, {amount(found.index_bytes)} index"
     yield from _faiss(found.faiss)
     for number, root in enumerate(counts.roots):
-        reach = "" if root.reachable else "  (cannot be reached now)"
+        reach = "" if root.reachable else f"  ({NOT_THERE})"
         yield f"{'Folders' if number == 0 else '':<8}  {path(root.path)}  {many(root.files, 'file')}{reach}"
         if not root.reachable:
             yield f"{'':<8}    {if_moved(path(root.path))}"
@@ -193,7 +195,7 @@ def status(found: Status, *, all_troubles: bool) -> Iterator[str]:
     if counts.no_speech:
         yield f"Speech    no speech found in {many(counts.no_speech, 'file')} with sound"
     if counts.missing:
-        yield f"Missing   {many(counts.missing, 'file')} gone from disk; forget with: mmsearch index --prune"
+        yield f"Missing   {many(counts.missing, 'file')} {NOT_THERE}; forget with: mmsearch index --prune"
     if counts.failed:
         parts = [many(counts.failed - counts.failed_folders, "file")] * (counts.failed > counts.failed_folders)
         parts += [many(counts.failed_folders, "folder")] * bool(counts.failed_folders)

@@ -52,7 +52,7 @@ def found(path: str | os.PathLike[str], *, base: Path | None = None, is_named: b
     if os.path.isfile(place):
         return Path(place)
     if os.path.isdir(place):
-        raise UsageError(f"{text} is a folder, and a query is made from files; search inside it with: --in {text}")
+        raise UsageError(f"{text} is a folder, and a query is made from files", f"; search inside it with: --in {text}")
     if _WEB.match(text):
         raise UsageError(f"{text} is on the web, and mmsearch fetches nothing: save it first, then name the file")
     if os.path.exists(place):
@@ -61,8 +61,9 @@ def found(path: str | os.PathLike[str], *, base: Path | None = None, is_named: b
         raise UsageError(f"there is no file at {text}")
     name = re.split(r"[/\\]", text)[-1] or text
     raise UsageError(
-        f"there is no file at {text}; to look for the words, write text:{text} or put double quotes inside the "
-        f'argument (\'"{text}"\'); to look for files of that name, add: --name "{name}"'
+        f"there is no file at {text}",
+        f"; to look for the words, write text:{text} or put double quotes inside the "
+        f'argument (\'"{text}"\'); to look for files of that name, add: --name "{name}"',
     )
 
 

@@ -55,7 +55,7 @@ def tags_of_file(
     labels = vocabulary_of(vocabulary)
     if os.path.isdir(file):
         raise UsageError(
-            f"{os.fspath(file)} is a folder, and tags are of a file; of a library: mmsearch status --facets"
+            f"{os.fspath(file)} is a folder, and tags are of a file", "; of a library: mmsearch status --facets"
         )
     if not os.path.exists(file):
         raise UsageError(f"there is no file at {os.fspath(file)}")

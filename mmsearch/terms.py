@@ -17,7 +17,10 @@ from mmsearch.names import TERM_KINDS, TermKind
 if TYPE_CHECKING:
     from mmsearch.query import Less, Query
 
-EMPTY = 'the query is empty; say what to look for, for example: mmsearch query "a dog in the park"'
+
+def is_empty() -> UsageError:
+    """The error for a query that says nothing."""
+    return UsageError("the query is empty; say what to look for", ', for example: mmsearch query "a dog in the park"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,7 @@ def _words(value: Any) -> str:
     if not isinstance(value, str):
         raise UsageError(f"a text term holds words, got {value!r}")
     if not value.strip():
-        raise UsageError(EMPTY)
+        raise is_empty()
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -64,7 +64,11 @@ def check_readable(query: Query, remarks: Sequence[str]) -> None:
         UsageError: words do not count.
     """
     if not query.words:
-        raise UsageError(f"{'; '.join(remarks)}; leave --no-words out, so that it is looked for as words")
+        raise UsageError(
+            "; ".join(remarks),
+            "; leave --no-words out, so that it is looked for as words",
+            hint='let words count: no --no-words in a line, "words": true in a request',
+        )
 
 
 def _remark(term: Term, query: Query, encoder: Encoder, filled: Collection[Channel]) -> str | None:

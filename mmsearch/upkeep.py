@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from indexer.advice import NOT_THERE, if_moved
 from indexer.errors import UsageError
 from indexer.library import Library
-from indexer.paths import if_moved, relative_to
+from indexer.paths import relative_to
 from indexer.records import Removed
 from mmsearch.places import spellings
 
@@ -32,10 +33,12 @@ def targets_of(library: Library, paths: Sequence[str]) -> tuple[list[Target], li
     targets, unreachable = known_targets(library)
     if not targets and unreachable:
         raise UsageError(
-            f"none of the library's folders can be reached: {', '.join(unreachable)}; {if_moved(*unreachable)}"
+            f"the library's folders are {NOT_THERE}: {', '.join(unreachable)}",
+            f"; {if_moved(*unreachable)}",
+            hint="mount their disk again, or say where the server runs where they were moved to",
         )
     if not targets:
-        raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index ./media")
+        raise UsageError("nothing was indexed yet: name a folder", ", for example: mmsearch index ./media")
     return targets, unreachable
 
 
@@ -54,7 +57,7 @@ def remove(library: Library, path: str) -> Removed:
                 gone = library.store.remove(root_id, scope)
                 removed = Removed(removed.files + gone.files, removed.segments + gone.segments)
     if not removed.files and not known:
-        raise UsageError(f"the library holds nothing at {path}; see what it holds with: mmsearch status")
+        raise UsageError(f"the library holds nothing at {path}", "; see what it holds with: mmsearch status")
     library.save_indexes()
     return removed
 
@@ -77,7 +80,7 @@ def move_root(library: Library, old: str, new: str) -> int:
     for other in roots:
         if other != old_path and (relative_to(other, new_path) or relative_to(new_path, other)) is not None:
             raise UsageError(
-                f"{new} overlaps with {other}, which the library holds already; forget the files that were "
-                f"at the old place with: mmsearch remove {old}"
+                f"{new} overlaps with {other}, which the library holds already",
+                f"; forget the files that were at the old place with: mmsearch remove {old}",
             )
     return library.store.move_root(old_path, new_path) or 0

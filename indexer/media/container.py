@@ -18,6 +18,7 @@ import av
 from av.container import InputContainer
 from av.stream import Disposition
 
+from indexer.advice import RAISE_LIMIT
 from indexer.errors import DamagedMediaError, MediaTooLargeError, UnsupportedMediaError
 from indexer.media.formats import FORMATS, unreadable
 from indexer.types import DecodeSettings, MediaInfo, Sample
@@ -176,7 +177,8 @@ def _check_size(width: int | None, height: int | None, settings: DecodeSettings)
     if width and height and width * height > settings.max_pixels:
         raise MediaTooLargeError(
             f"the video is {width} x {height} pixels, more than the {settings.max_pixels / 1e6:.1f} megapixels "
-            "allowed: make a smaller copy, or raise the limit (mmsearch index --max-megapixels)"
+            "allowed: make a smaller copy",
+            RAISE_LIMIT,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from indexer.advice import RAISE_LIMIT
 from indexer.errors import DamagedMediaError, MediaTooLargeError, UnsupportedMediaError
 from indexer.media import exif
 from indexer.media.formats import FORMATS
@@ -112,8 +113,8 @@ def _check_size(image: ImageFile.ImageFile, full: tuple[int, int], max_pixels: i
     if cost > max_pixels:
         raise MediaTooLargeError(
             f"the picture is {full[0]} x {full[1]} pixels, and decoding it takes the memory of {cost / 1e6:.1f} "
-            f"megapixels, more than the {max_pixels / 1e6:.1f} allowed: make a smaller copy, or raise the limit "
-            "(mmsearch index --max-megapixels)"
+            f"megapixels, more than the {max_pixels / 1e6:.1f} allowed: make a smaller copy",
+            RAISE_LIMIT,
         )
 
 

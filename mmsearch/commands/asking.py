@@ -179,7 +179,7 @@ def _exit_without(found: Answer, *, confident: bool, filtered: bool, quiet: bool
     if confident:
         complain("nothing here stands out from chance; leave --confident out to see the nearest")
     elif not quiet:
-        complain("nothing in the library fits the filters" if filtered else "no indexed file is on disk now")
+        complain("nothing in the library fits the filters" if filtered else "no indexed file is there now")
     raise typer.Exit(NOTHING)
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy import exists, select
 
+from indexer.advice import NOT_THERE
 from indexer.changes import Target
 from indexer.errors import UsageError
 from indexer.library import Library
@@ -43,7 +44,7 @@ from mmsearch.places import bytes_of
 
 _log = logging.getLogger(__name__)
 
-_STATES = {MISSING: "it is gone from disk", SKIPPED: "it is of no kind that mmsearch reads"}
+_STATES = {MISSING: f"it is {NOT_THERE}", SKIPPED: "it is of no kind that mmsearch reads"}
 
 
 @dataclass(frozen=True, slots=True)

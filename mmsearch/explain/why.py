@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from indexer import likeness
+from indexer.advice import BRING_UP_TO_DATE, NOT_THERE
 from indexer.errors import MediaError, UsageError
 from indexer.filters import Filter
 from indexer.found import FoundFile, StoredSegments, files_of, segments_of
@@ -137,7 +138,7 @@ def _file(library: Library, ready: Prepared, content: int) -> tuple[FoundFile, b
     fitting = files_of(library.store, [content], ready.wanted).get(content)
     file = fitting or files_of(library.store, [content], Filter()).get(content)
     if file is None:
-        raise UsageError("the file is not on disk any more; bring the library up to date with: mmsearch index")
+        raise UsageError(f"the file is {NOT_THERE}", f"; {BRING_UP_TO_DATE}")
     return replace(file, paths=there_first(library.store, file.paths)), fitting is not None
 
 
@@ -237,7 +238,8 @@ def _maps(
             named = [(name, approach, chance) for name, approach, chance in reaching if approach is not None]
             maps += picture_maps(encoder, turn, tower, sample, named, start_seconds=start, method=method)
     except (MediaError, OSError) as error:
-        return tuple(maps), (f"the picture cannot be looked at now: {error}",)
+        said = error.message if isinstance(error, MediaError) else error
+        return tuple(maps), (f"the picture cannot be looked at now: {said}",)
     return tuple(maps), ()
 
 

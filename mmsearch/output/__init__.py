@@ -67,7 +67,7 @@ def finish(results: Results, settings: OutputSettings) -> Iterator[str]:
     """Do what was asked for besides: draw a contact sheet, open the first result. Gives remarks for a person.
 
     Raises:
-        LibraryError: the first result is not there any more.
+        LibraryError: the first result is not there now.
         UsageError: there is nothing to open it with.
         OSError: the contact sheet cannot be written.
     """

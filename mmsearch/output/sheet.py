@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from mmsearch.output.colours import ACCENT, BRIGHT, GOOD, GROUND, MAT, QUIET
+from mmsearch.output.colours import ACCENT, BRIGHT, GOOD, GROUND, MAT, QUIET, WARNING
 from mmsearch.output.files import save_png
 from mmsearch.output.fonts import Letters
 from mmsearch.output.settings import SHEET_MARK, Results
-from mmsearch.output.text import clean, cosine, many, percent, snippet, span
+from mmsearch.output.text import clean, cosine, gone, many, percent, snippet, span
 from mmsearch.output.thumbnails import thumbnails
 
 if TYPE_CHECKING:
@@ -116,9 +116,12 @@ def _tile(
     number = f"{rank}  "
     letters[17].draw(pen, (left, baseline), number, ACCENT)
     room = letters[17].width(number)
+    mark = gone(hit)
     suffix = len(os.path.splitext(name)[1])
-    shown = letters[17].fitted(name, width - room, keep_end=suffix if suffix < 10 else 0)
+    fits = width - room - letters[15].width(mark)
+    shown = letters[17].fitted(name, fits, keep_end=suffix if suffix < 10 else 0)
     letters[17].draw(pen, (left + room, baseline), shown, BRIGHT)
+    letters[15].draw(pen, (left + room + letters[17].width(shown), baseline), mark, WARNING)
 
     baseline += 24
     x = float(left)

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from indexer.advice import NOT_THERE
+
 if TYPE_CHECKING:
     from mmsearch.rank import Hit, Moment
 
@@ -121,8 +123,8 @@ def whole_percents(shares: Sequence[float]) -> list[int]:
 
 
 def gone(hit: Hit) -> str:
-    """What stands behind the path of a file that is not on disk now."""
-    return "  (not there now)" if hit.is_gone else ""
+    """What stands behind the name of a file that is not on disk now."""
+    return f"  ({NOT_THERE})" if hit.is_gone else ""
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

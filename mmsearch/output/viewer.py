@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from indexer.advice import BRING_UP_TO_DATE, NOT_THERE, if_moved
 from indexer.errors import LibraryError, UsageError
-from indexer.paths import if_moved
 from mmsearch.output.text import clean, clock, path
 
 if TYPE_CHECKING:
@@ -106,13 +106,11 @@ def open_hit(hit: Hit) -> Iterator[str]:
     for a file, a player without a screen.
 
     Raises:
-        LibraryError: the file is gone.
+        LibraryError: the file is not there.
         UsageError: there is nothing to open it with, or what there is could not.
     """
     if not os.path.exists(hit.path):
-        raise LibraryError(
-            f"{path(hit.path)} is not there any more; bring the library up to date with: mmsearch index; {if_moved()}"
-        )
+        raise LibraryError(f"{path(hit.path)} is {NOT_THERE}", f"; {BRING_UP_TO_DATE}; {if_moved()}")
     how = opening(hit)
     if how.command is None:
         os.startfile(hit.path)  # type: ignore[attr-defined, unused-ignore]

@@ -19,7 +19,7 @@ from indexer.errors import UsageError
 from indexer.items import items_at
 from indexer.types import AudioSample, ImageSample, TextSample
 from mmsearch.engine import Engine
-from mmsearch.grammar import format_query, parse_words
+from mmsearch.grammar import format_query, parse_options, parse_words
 from mmsearch.output.machine import hit_as_json
 from mmsearch.query import Query
 from mmsearch.query_json import from_json, to_json
@@ -64,7 +64,7 @@ def read_line(line: str, k: int | None) -> QueryRequest:
         name = "text" if found is None else "item" if found.group(1) else "upload"
         terms.append({name: term.value if found is None else found.group(1) or found.group(2), "weight": term.weight})
     value["terms"] = terms
-    value["k"] = k if k is not None else query.k if "--limit" in line else DEFAULT_K
+    value["k"] = k if k is not None else query.k if "k" in parse_options(line)[1] else DEFAULT_K
     return checked(value)
 
 
@@ -249,6 +249,7 @@ def _hit(hit: Hit, item: Any) -> HitModel:
         item=item.key,
         path=shown(hit.path),
         name=shown(os.path.basename(hit.path)),
+        gone=hit.is_gone,
         kind=hit.kind,
         format=item.format,
         width=item.width,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,8 +66,8 @@ def not_found(what: str = "item") -> ApiError:
 
 
 # The first that fits. Messages of the library itself are for the person at its command line, and name its folder:
-# where a text is given here, it is said in their place.
-_TABLE: tuple[tuple[type[Exception], int, str, str | None, str | None], ...] = (
+# where a text is given here, it is said in their place. Others say their message and hint; advice is for that person.
+_TABLE: tuple[tuple[type[MmsearchError], int, str, str | None, str | None], ...] = (
     (
         EmptyLibraryError,
         409,
@@ -93,26 +92,8 @@ def api_error(error: Exception) -> ApiError | None:
         return error
     for kind, status, name, message, hint in _TABLE:
         if isinstance(error, kind):
-            return ApiError(status, name, message or _spoken(str(error)), hint)
+            return ApiError(status, name, message or error.message, hint or error.hint)
     return None
-
-
-# What the library says to whoever sits at its command line, as it is said to whoever asks from elsewhere.
-_ELSEWHERE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r",? for example: mmsearch query .*", re.DOTALL), ""),
-    (
-        re.compile(r"leave --no-words out, so that it is looked for as words"),
-        'let words count (no --no-words in the line, "words": true in a request)',
-    ),
-    (re.compile(r", or raise the limit \(mmsearch index --max-megapixels\)"), ""),
-    (re.compile(r": name a folder, for example: mmsearch index \S+"), ": name a folder"),
-)
-
-
-def _spoken(message: str) -> str:
-    for pattern, words in _ELSEWHERE:
-        message = pattern.sub(words, message)
-    return message
 
 
 def body_of(error: ApiError) -> dict[str, Any]:
@@ -164,10 +145,37 @@ def add_handlers(app: FastAPI) -> None:
 def said_of(problems: Sequence[Any]) -> str:
     """What pydantic found, in a sentence; the values that were sent are left out, since they may be large."""
     parts = []
-    for problem in problems[:3]:
+    for problem in _one_of_each_term(problems)[:3]:
         where = ".".join(str(part) for part in problem.get("loc", ()) if part != "body")
         parts.append(f"{where}: {problem.get('msg', 'is not right')}" if where else str(problem.get("msg", "")))
     return "; ".join(parts) or "the request is not as documented"
+
+
+def _one_of_each_term(problems: Sequence[Any]) -> list[Any]:
+    """The same without what pydantic says of each kind that a term might have been, and is not.
+
+    Of a term that is of no kind it has nothing better to say.
+    """
+    kept: list[Any] = []
+    terms: dict[tuple[Any, ...], list[Any]] = {}
+    for problem in problems:
+        place = tuple(problem.get("loc", ()))
+        at = place.index("terms") if "terms" in place[:-2] else None
+        if at is None:
+            kept.append(problem)
+        else:
+            terms.setdefault(place[: at + 2], []).append(problem)
+    for place, found in terms.items():
+        of_no_kind = {one["loc"][len(place)] for one in found if one["type"] in _OF_NO_KIND}
+        own = [one for one in found if one["loc"][len(place)] not in of_no_kind]
+        kept += [{**one, "loc": (*place, *one["loc"][len(place) + 1 :])} for one in own] or [
+            {"loc": place, "msg": _TERM}
+        ]
+    return kept
+
+
+_OF_NO_KIND = ("missing", "model_type", "model_attributes_type")
+_TERM = 'a term is {"text": "..."}, {"item": "..."}, {"upload": "..."} or {"file": "..."}, and may have a "weight"'
 
 
 INTERNAL = ApiError(500, "internal", "this is a bug in mmsearch; the library is unharmed")

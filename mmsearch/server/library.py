@@ -171,7 +171,7 @@ def _start(service: Service, wanted: IndexRequest) -> JobModel:
             check_path(service.engine.library, path)
         paths += wanted.paths
     if not paths and not roots:
-        raise UsageError("nothing was indexed yet: name a folder, for example: mmsearch index FOLDER")
+        raise UsageError("nothing was indexed yet: name a folder")
     return service.jobs.start(paths, IndexOptions(prune=wanted.prune, retry_failed=wanted.retry_failed))
 
 

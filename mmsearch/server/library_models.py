@@ -174,7 +174,7 @@ class IndexRequest(Model):
     """New folders or files; refused unless the server was started with --allow-index."""
     retry_failed: bool = False
     prune: bool = False
-    """Forget files that are gone from disk."""
+    """Forget files that are not there now."""
 
 
 class FeedbackRequest(Model):

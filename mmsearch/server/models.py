@@ -157,6 +157,8 @@ class HitModel(Model):
     path: str
     name: str
     """The last part of the path."""
+    gone: bool
+    """Whether no file with these bytes is on disk now."""
     kind: Kind
     format: str
     width: int | None

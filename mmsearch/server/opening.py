@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.advice import NOT_THERE
 from indexer.items import Item, ItemFile, item_of
 from indexer.paths import relative_to
 from indexer.store import Store
@@ -33,6 +34,8 @@ OUTSIDE = ApiError(
 CHANGED = ApiError(
     409, "changed", "the file was changed or moved since it was indexed", "bring the library up to date: index again"
 )
+
+GONE = ApiError(409, CHANGED.error, f"the file is {NOT_THERE}", CHANGED.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,19 @@ def open_item(store: Store, item: Item) -> Opened:
         ApiError: each of them has changed, is gone, or lies outside of the library's folders.
     """
     roots = [os.path.realpath(root) for root in store.roots().values()]
-    refused: ApiError = CHANGED
+    refused: ApiError = GONE
     for file in item.files:
         try:
             descriptor = open_inside(roots, file.path)
         except ApiError as error:
             refused = error
             continue
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
+        except OSError:
+            refused = CHANGED
+            continue
+        refused = CHANGED
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
             return Opened(item, file, descriptor, status.st_size)

@@ -125,7 +125,7 @@ def test_what_cannot_be_found_is_reported_with_the_reason(tmp_path, make):
     gallery = gallery_library(case_of(good, broken, gone, odd), FakeEncoder(), folder=tmp_path / "libraries")
     reasons = {item.what: item.reason for item in gallery.unusable}
     assert set(reasons) == {str(broken), str(gone), str(odd)}
-    assert reasons[str(gone)] == "it is gone from disk"
+    assert reasons[str(gone)] == "it is not there now"
     assert "the JPEG file is damaged" in reasons[str(broken)]
     assert "of no kind that mmsearch reads" in reasons[str(odd)]
 
@@ -147,7 +147,7 @@ def test_a_file_that_vanished_since_is_found_out(tmp_path, make):
     gallery_library(case_of(*files), FakeEncoder(), folder=folder)
     files[0].unlink()
     gallery = gallery_library(case_of(*files), FakeEncoder(), folder=folder)
-    assert [(Path(item.what).name, item.reason) for item in gallery.unusable] == [("0.png", "it is gone from disk")]
+    assert [(Path(item.what).name, item.reason) for item in gallery.unusable] == [("0.png", "it is not there now")]
     with Engine.open(gallery.path, model=FakeEncoder()) as engine:
         assert [Path(hit.path).name for hit in engine.query("red", k=5)] == ["1.png"]
 

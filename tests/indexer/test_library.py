@@ -210,8 +210,8 @@ def test_verify_finds_nothing_wrong_with_a_sound_library(library, rng):
     report = verify(library)
     assert (report.vectors, report.repaired) == (5, [])
     assert [problem.split(";")[0] for problem in report.problems] == [
-        "indexed files not on disk: 5",
-        "the folder /not/here cannot be reached",
+        "indexed files not there now: 5",
+        "the folder /not/here is not there now",
     ]
 
 

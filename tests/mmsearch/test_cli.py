@@ -150,6 +150,7 @@ def test_kind_and_folder_filter(run, media):
     assert (code, "the kinds are image, audio, video, text" in err) == (2, True)
     code, _, err = run("query", "red", "--in", "elsewhere")
     assert (code, "there is nothing at elsewhere; the library's folders are: " in err) == (2, True)
+    assert f"{media.resolve()} (looked for at {media.resolve().parent}/elsewhere)\n" in err
     (media.parent / "elsewhere").mkdir()
     code, _, err = run("query", "red", "--in", media.parent / "elsewhere")
     assert (code, "lies in none of the library's folders" in err) == (2, True)
@@ -219,7 +220,7 @@ def test_remove_move_and_verify(run, media, tmp_path):
     assert (code, out.splitlines()[-1]) == (0, "Everything agrees.")
     (tmp_path / "moved" / "red.png").unlink()
     code, out, _ = run("verify")
-    assert (code, "indexed files not on disk: 1" in out) == (3, True)
+    assert (code, "indexed files not there now: 1" in out) == (3, True)
 
 
 def test_reports_as_json(run, media):

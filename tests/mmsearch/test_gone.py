@@ -39,7 +39,7 @@ def test_a_copy_that_is_gone_is_no_copy(run, indexed):
     (indexed / "old" / "red.png").unlink()
     code, out, err = run("duplicates")
     assert (code, out) == (1, "")
-    assert "left out 1 file gone from disk since the last mmsearch index" in err
+    assert "left out 1 file that is not there now; bring the library up to date with: mmsearch index" in err
     assert json.loads(run("duplicates", "--json")[1]) == {"groups": []}
     code, out, err = run("query", "red", "-k", "1")
     assert (code, err, out.split()[-1], len(out.splitlines())) == (0, "", "new/red.png", 1)
@@ -74,11 +74,10 @@ def test_a_file_that_is_gone_is_marked_and_told_once(run, indexed):
     marked = [line for line in out.splitlines() if line.endswith("  (not there now)")]
     assert (code, len(marked), len(out.splitlines()), err.count("\n")) == (0, 2, 4, 1)
     assert all("old/old.png" in line or "new/new.png" in line for line in marked)
-    assert "2 results are gone from disk since the last mmsearch index" in err
-    assert "run it again, with --prune" in err
+    assert "2 results are not there now; bring the library up to date with: mmsearch index, with --prune" in err
     found = hits(run("query", "green", "--json")[1])
     assert {name: hit["gone"] for name, hit in found.items()} == {"old.png": True, "new.png": True, "red.png": False}
-    assert "2 results are gone" in run("refine", "+ blue")[2]
+    assert "2 results are not there now" in run("refine", "+ blue")[2]
     assert run("index", "--prune")[0] == 0
     assert "not there" not in "".join(run("query", "green")[1:])
 
@@ -138,13 +137,13 @@ def test_the_hint_stands_under_the_folder_that_it_is_about(run, indexed, make):
     make.image(indexed / "apart.png", GREEN)
     (indexed / "old").rename(indexed / "older")
     lines = run("status")[1].splitlines()
-    at = next(number for number, line in enumerate(lines) if "(cannot be reached now)" in line)
+    at = next(number for number, line in enumerate(lines) if "(not there now)" in line)
     assert "old  " in lines[at]
     assert "if it was moved, say so with: mmsearch move old NEW" in lines[at + 1]
     said = run("explain", "red", "old/red.png")[2]
     assert (
-        f"{indexed / 'old'} cannot be reached: if it was moved, say so with: mmsearch move {indexed / 'old'} NEW"
-        in said
+        f"old/red.png is not there now, nor is {indexed / 'old'}; if it was moved, say so with: mmsearch move "
+        f"{indexed / 'old'} NEW" in said
     )
     assert "mmsearch move" in run("explain", "red", "apart.png")[2]  # it may come from there
     (indexed / "new" / "red.png").unlink()
@@ -163,3 +162,63 @@ def test_what_is_told_of_a_file_is_told_of_a_copy_that_is_there(tmp_path, make):
         why = engine.explain("red", copies[picture])
         assert (why.path, len(why.maps), why.remarks) == (str(copies[picture]), 1, ())
         assert engine.summary(copies[film]).path == str(copies[film])
+
+
+def test_of_a_folder_in_one_that_was_moved_the_move_is_told(run, indexed):
+    (indexed / "old").rename(indexed / "older")
+    code, out, err = run("query", "red", "--in", "old/trip")
+    root = indexed / "old"
+    assert (code, out) == (2, "")
+    assert f"nothing there; {root} is not there now; if it was moved, say so with: mmsearch move {root} NEW" in err
+
+
+# --- one wording, wherever it is said ---
+
+FILE = "old/old.png"
+ASKED = {
+    "query": ("query", "green"),
+    "query, to a person's viewer": ("query", "green", "--in", FILE, "--open"),
+    "refine": ("refine", "+ green"),
+    "similar": ("similar", FILE),
+    "explain": ("explain", "green", FILE),
+    "summary": ("summary", FILE),
+    "duplicates": ("duplicates",),
+    "verify": ("verify",),
+    "index": ("index",),
+    "status": ("status",),  # which looks at folders, and knows of files what `index` saw
+}
+
+
+@pytest.mark.parametrize("how", ["a file", "its folder"])
+def test_what_is_not_there_is_told_in_the_same_words_by_every_command(run, indexed, make, how):
+    shutil.copy(indexed / "old" / "old.png", indexed / "old" / "twin.png")
+    assert run("index")[0] == 0
+    assert run("query", "green")[0] == 0  # for `refine`
+    if how == "a file":
+        (indexed / "old" / "old.png").unlink()
+        (indexed / "old" / "twin.png").unlink()
+    else:
+        (indexed / "old").rename(indexed / "elsewhere")
+    for name, command in ASKED.items():
+        said = "".join(run(*command)[1:])
+        assert "not there now" in said, (name, said)
+        for other in ("any more", "gone from disk", "cannot be reached", "not on disk", "no longer", "missing "):
+            assert other not in said, (name, said)
+
+
+def test_nothing_that_is_printed_has_other_words_for_it():
+    """Docstrings and comments are for those who read the code."""
+    import ast
+    from pathlib import Path
+
+    import indexer
+    import mmsearch
+
+    for package in (indexer, mmsearch):
+        for path in Path(package.__file__).parent.rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+                    for words in ("gone from disk", "not there any more", "cannot be reached now", "not on disk"):
+                        assert words not in node.value, (path, node.lineno, node.value)

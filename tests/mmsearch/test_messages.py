@@ -54,7 +54,7 @@ def test_each_reason_why_a_file_is_not_held_has_its_own_words(run, indexed, tmp_
     said = {
         "nothing.png": "there is no file at nothing.png, and the library knows of none there",
         "media": "media is a folder; name one of its files",
-        "media/gone.png": "media/gone.png is not there any more; bring the library up to date with: mmsearch index",
+        "media/gone.png": "media/gone.png is not there now; bring the library up to date with: mmsearch index",
     }
     if command != ("similar",):  # which takes any file
         said["new.png"] = "new.png is not in the library; bring it in with: mmsearch index new.png"

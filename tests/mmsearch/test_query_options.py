@@ -16,7 +16,7 @@ from indexer.errors import UsageError
 from indexer.testing import FakeEncoder
 from mmsearch import Engine, Near, Query, Term
 from mmsearch.cli import app, main
-from mmsearch.grammar import _OPTIONS
+from mmsearch.line_options import _OPTIONS
 from mmsearch.query_options import query_of, standard_input
 
 DOCS = Path(__file__).parents[2] / "docs"

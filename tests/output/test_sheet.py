@@ -35,6 +35,27 @@ def test_every_result_is_in_its_place(media, a_hit):
     assert (tile(image, 3, 2)[5, 5] == GROUND).all()
 
 
+@pytest.mark.parametrize("name", ["gone.png", "W" * 60 + ".png"])
+def test_a_file_that_is_not_there_is_marked_as_the_list_marks_it(media, a_hit, name, monkeypatch):
+    drawn = []
+    draw = Letters.draw
+
+    def noted(self, pen, at, text, colour):
+        drawn.append((text, colour, at[0] + self.width(text)))
+        draw(self, pen, at, text, colour)
+
+    monkeypatch.setattr(Letters, "draw", noted)
+    there, lost = a_hit(media / "red.png"), str(media / name)
+    image = sheet.draw(Results("red", (there, a_hit(lost, gone=frozenset({lost})))))
+    (mark,) = [one for one in drawn if "not there" in one[0]]
+    assert mark[:2] == ("  (not there now)", sheet.WARNING)
+    assert mark[2] <= sheet._MARGIN + 2 * sheet._PICTURE[0] + sheet._GAP  # within its tile
+    caption = np.asarray(image)[sheet._HEADER + sheet._PICTURE[1] : sheet._HEADER + sheet._PICTURE[1] + sheet._CAPTION]
+    yellow = (caption == sheet.WARNING).all(axis=2).any(axis=0)
+    second = sheet._MARGIN + sheet._PICTURE[0] + sheet._GAP
+    assert (yellow[:second].any(), yellow[second:].any()) == (False, True)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 65, 130])
 def test_rows_and_columns_hold_all(count):
     columns = sheet._columns(count)

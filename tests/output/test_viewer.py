@@ -90,7 +90,7 @@ def test_the_command_is_started_without_a_shell_and_without_our_streams(media, a
 
 
 def test_a_file_that_is_gone_and_a_viewer_that_does_not_start(media, a_hit, monkeypatch):
-    with pytest.raises(LibraryError, match="is not there any more"):
+    with pytest.raises(LibraryError, match="is not there now"):
         list(viewer.open_hit(a_hit(media / "gone.png")))
     monkeypatch.setattr(viewer, "opening", lambda hit: Opening(("/nowhere/viewer", hit.path), at_moment=False))
     with pytest.raises(UsageError, match="/nowhere/viewer does not start: No such file"):

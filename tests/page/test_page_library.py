@@ -106,7 +106,7 @@ def test_what_is_being_entered_outlives_news_of_the_library(visit, serve, tmp_pa
         page = visit(serve(engine, allow_index=True)).open("/?view=library")
         folder = page.get_by_label("A new folder")
         folder.fill("/home/me")
-        page.get_by_label("Forget files that are gone").check()
+        page.get_by_label("Forget files that are not there now").check()
         folder.focus()
         page.keyboard.press("Home")
         page.keyboard.type("/mnt")
@@ -123,7 +123,7 @@ def test_what_is_being_entered_outlives_news_of_the_library(visit, serve, tmp_pa
         page.wait_for_selector("#library .roots")
         assert not page.evaluate("field.isConnected")
         assert folder.input_value() == "/mnt/home/me"
-        assert page.get_by_label("Forget files that are gone").is_checked()
+        assert page.get_by_label("Forget files that are not there now").is_checked()
         page.goto("about:blank")
 
 
@@ -158,4 +158,19 @@ def test_a_folder_that_is_not_there_is_said(visit, serve, engine, tmp_path):
     page = visitor.open("/?view=library")
     expect(page.locator("#library .roots")).to_contain_text("not there now", use_inner_text=True)
     page.get_by_role("button", name="Update all").click()
-    page.wait_for_selector("#library .panel:has-text('can be reached')")
+    page.wait_for_selector("#library .panel:has-text('folders are not there now')")
+
+
+def test_a_file_that_is_not_there_is_said(visit, serve, engine, tmp_path):
+    (tmp_path / "media" / "1.png").unlink()
+    visitor = visit(serve(engine))
+    visitor.allowed = ["409"]  # its picture
+    visitor.open()
+    visitor.ask("red")
+    cells = visitor.page.locator(".cell")
+    assert cells.count() == 4
+    expect(cells.filter(has_text="1.png")).to_contain_text("Not there now", use_inner_text=True)
+    expect(cells.filter(has_text="2.png")).not_to_contain_text("Not there", use_inner_text=True)
+    cells.filter(has_text="1.png").click()
+    said = visitor.page.locator("#viewer .no-play")
+    expect(said).to_have_text("The file is not there now. ", use_inner_text=True)

@@ -435,3 +435,6 @@ def test_a_copy_that_is_gone_is_not_named(engine, own, tmp_path):
     shutil.copy(red.with_name("again.png"), red)
     red.with_name("again.png").unlink()
     assert first() == (str(red), [])
+    red.unlink()
+    gone = {hit["name"]: hit["gone"] for hit in own.get(f"{API}/query", params=asked).json()["hits"]}
+    assert (gone["again.png"], gone["green.png"]) == (True, False)

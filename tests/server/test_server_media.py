@@ -362,7 +362,9 @@ def test_a_file_that_changed_is_not_given_out(engine, own, tmp_path):
     assert str(tmp_path) not in answer.text
     os.unlink(tmp_path / "media" / "note.txt")
     refused(own.get(f"{API}/items/{item}/media"), 409, "changed")
-    refused(own.post(f"{API}/similar", json={"item": item}), 409, "changed")
+    said = own.post(f"{API}/similar", json={"item": item})
+    refused(said, 409, "changed")
+    assert said.json()["message"] == "the file is not there now"
 
 
 def test_another_copy_stands_in_for_one_that_changed(engine, own, tmp_path):

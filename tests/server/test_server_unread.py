@@ -37,8 +37,8 @@ def test_where_words_do_not_count_it_says_what_to_do_in_terms_of_the_request(cli
         client.post(f"{API}/query", json={"terms": [{"text": "火车"}], "words": False}),
     ):
         assert (answer.status_code, answer.json()["error"]) == (400, "bad_query")
-        assert '"words": true' in answer.json()["message"]
-        assert "leave --no-words out" not in answer.json()["message"]
+        assert '"words": true' in answer.json()["hint"]
+        assert "--no-words" not in answer.json()["message"]
 
 
 def test_the_moment_at_which_they_are_said_is_told(client):

@@ -17,7 +17,7 @@ export function cell(hit, { index, size, address, isDimmed, onOpen }) {
     class: `cell${isDimmed || !hit.stands_out ? " is-weak" : ""}`, href: address, draggable: true,
   }, thumb, h("div", { class: "caption" },
     h("div", { class: "name", title: hit.path }, hit.name),
-    h("div", { class: "meta" }, meter(match), h("span", {}, ...shortly(match)), hidden(spoken(hit)))));
+    h("div", { class: "meta" }, meter(match), h("span", {}, hit.gone ? "Not there now · " : "", ...shortly(match)), hidden(spoken(hit)))));
   fillThumb(thumb, hit, size, link);
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // in a tab of its own

@@ -123,7 +123,7 @@ export class LibraryView {
       jobBox.replaceChildren(...[
         h("div", { class: "panel-row" }, title, status.roots.length ? h("button", { class: "button is-main", type: "button", dataset: { name: "start" }, onclick: () => start({}) }, icon("refresh"), "Update all") : null),
         reportOf(job),
-        h("div", { class: "panel-row" }, h("label", { class: "check" }, retry, "Try what failed again"), h("label", { class: "check" }, prune, "Forget files that are gone")),
+        h("div", { class: "panel-row" }, h("label", { class: "check" }, retry, "Try what failed again"), h("label", { class: "check" }, prune, "Forget files that are not there now")),
         status.abilities.index_paths ? h("form", { class: "panel-row", onsubmit: (event) => {
           event.preventDefault();
           if (paths.value.trim()) start({ paths: [paths.value.trim()] });
@@ -203,7 +203,7 @@ function reportOf(job) {
   if (job.error) return h("p", { class: "bad" }, [job.error.message, job.error.hint].filter(Boolean).join("; "));
   const { report } = job;
   if (!report) return h("p", { class: "note" }, "New and changed files are found when the folders are looked through again.");
-  const parts = [["added", "new"], ["changed", "changed"], ["moved", "moved"], ["unchanged", "unchanged"], ["failed", "failed"], ["missing", "gone"], ["pruned", "forgotten"]]
+  const parts = [["added", "new"], ["changed", "changed"], ["moved", "moved"], ["unchanged", "unchanged"], ["failed", "failed"], ["missing", "not there now"], ["pruned", "forgotten"]]
     .filter(([name]) => report[name] || name === "added").map(([name, words]) => `${count(report[name])} ${words}`);
-  return h("p", { class: "note" }, `${parts.join(", ")}; ${clock(report.seconds)}.${report.unreachable.length ? ` Not there: ${report.unreachable.join(", ")}.` : ""}`);
+  return h("p", { class: "note" }, `${parts.join(", ")}; ${clock(report.seconds)}.${report.unreachable.length ? ` Not there now: ${report.unreachable.join(", ")}.` : ""}`);
 }

@@ -38,7 +38,10 @@ function imageStage(root, item, hit, { signal }) {
   const picture = pictureBox(width, height, image);
   root.replaceChildren(h("div", { class: "stage-media" }, picture));
   image.addEventListener("error", () => {
-    if (!signal.aborted) picture.append(h("p", { class: "no-play" }, "This picture cannot be shown now. Perhaps the file has changed."));
+    if (signal.aborted) return;
+    const said = h("p", { class: "no-play" }, "This picture cannot be shown now.");
+    tellWhy(item, said);
+    picture.append(said);
   }, { once: true });
   if (Math.max(width, height) > 1280 && item.browsers_play) {
     const whole = new Image();
@@ -94,14 +97,18 @@ function videoStage(root, item, hit, { at, signal }) {
   return stage;
 }
 
+/** What the server says of a file that it does not give out, because it has changed or is not there, in the place of a guess. */
+function tellWhy(item, said) {
+  fetch(api.media(item.item), { headers: { Range: "bytes=0-0" } }).then(async (answer) => {
+    if (!answer.ok) said.textContent = `${(await answer.json()).message.replace(/^./, (letter) => letter.toUpperCase())}. `;
+  }).catch(() => {});
+}
+
 /** Why a medium does not play, and what to do. A format that the browser does not know fails before anything is known. */
 function cannotPlay(item, media, props) {
   const why = media.readyState ? "The browser has stopped to play this; is there something to play sound on?" : `This browser does not play ${item.label}.`;
   const said = h("span", {}, `${why} `);
-  // Or the server does not give it out, because the file has changed since: then it says so.
-  fetch(api.media(item.item), { headers: { Range: "bytes=0-0" } }).then(async (answer) => {
-    if (!answer.ok) said.textContent = `${(await answer.json()).message.replace(/^./, (letter) => letter.toUpperCase())}. `;
-  }).catch(() => {});
+  tellWhy(item, said);
   return h("p", props, said, h("a", { href: api.download(item.item) }, "Save the file"), " to open it elsewhere.");
 }
 
