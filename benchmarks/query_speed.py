@@ -7,6 +7,9 @@ which loads the indexes, is not counted, nor is a filter's first use, which has 
 through is kept until the library changes. Time is the median of the queries on the clock, and in processor time, which
 says more where other programs run.
 
+Other questions: pictures alone, a picture (a drawing of the sets, moved by three tenths of its length), and several
+terms; with how many of the ten best they find, held against the same search with everything in its pool.
+
 Alternatives: the matrix product in NumPy and its ten highest; the same with the rows that a filter lets through taken
 first; FAISS alone (IndexFlatIP, which is also what mmsearch stands on); SQLite's LIKE with the query's longest word.
 Last: how many of ten results are left when a filter is laid on the first 100 or 1,000 instead of inside the search.
@@ -28,12 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _library import ROOT, MadeFile, MadeLibrary
+from _library import ROOT, MadeFile, MadeLibrary, reading
 from _measures import save, show
 from _sets import Items, encoder, packages, pictures
 from sqlalchemy import text as sql
 
 import mmsearch.engine
+import mmsearch.nearest
 import mmsearch.plan
 import mmsearch.search
 from indexer.admitted import admitted
@@ -178,6 +182,55 @@ def shortfall(
     return rows
 
 
+def others_of(
+    engine: Engine, asked: Sequence[str], drawings: Items, readings: dict[str, Reading]
+) -> list[dict[str, Any]]:
+    """Questions that are more than a text: how long they take, and how many of the ten best they find."""
+    rng = np.random.default_rng(2)
+    titles = [drawings.titles[row] for row in rng.choice(len(drawings), len(asked), replace=False)]
+    noise = rng.normal(0, 0.3 / np.sqrt(drawings.items.shape[1]), (len(asked), drawings.items.shape[1]))
+    seen = drawings.items[rng.choice(len(drawings), len(asked))] + noise
+    for number, vector in enumerate(seen / np.linalg.norm(seen, axis=1, keepdims=True)):
+        readings[f"picture {number}"] = reading(vector, "image", ["visual"])
+
+    def mixed(*terms: Term, **how: Any) -> Query:
+        return Query(terms, words=False, **how)
+
+    numbers = range(len(asked) - 1)
+    kinds = {
+        "a title, of pictures alone": [mixed(Term("text", title), kinds=("image",)) for title in titles],
+        "a picture": [mixed(Term("text", f"picture {at}")) for at in numbers],
+        "two titles": [mixed(Term("text", titles[at]), Term("text", titles[at + 1])) for at in numbers],
+        "a title and a picture": [mixed(Term("text", titles[at]), Term("text", f"picture {at}")) for at in numbers],
+        "the same, by rank": [
+            mixed(Term("text", titles[at]), Term("text", f"picture {at}"), fusion="rrf") for at in numbers
+        ],
+        "a picture, not a title": [
+            mixed(Term("text", f"picture {at}"), Term("text", titles[at], -1.0)) for at in numbers
+        ],
+    }
+    rows = []
+    pools = {"_POOL": mmsearch.search._POOL, "_POOL_BY_RANK": mmsearch.search._POOL_BY_RANK}
+    for name, queries in kinds.items():
+        for query in queries[:3]:
+            engine.query(query)
+        cells = timed(engine.query, queries)
+        row: dict[str, Any] = {"": name} | cells
+        if len(queries[0].terms) > 1:
+            some = queries[:20]
+            found = [{hit.path for hit in engine.query(query)} for query in some]
+            for pool in pools:
+                setattr(mmsearch.search, pool, 10**9)
+            best = [{hit.path for hit in engine.query(query)} for query in some]
+            for pool, size in pools.items():
+                setattr(mmsearch.search, pool, size)
+            row["of the ten best"] = float(
+                np.mean([len(one & other) / len(other) for one, other in zip(found, best, strict=True)])
+            )
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segments", type=int, default=100_000)
@@ -237,6 +290,11 @@ def main() -> None:
                 "Milliseconds of a query, besides encoding",
                 [{k: f"{c:.1f}" if isinstance(c, float) else c for k, c in row.items()} for row in rows],
             )
+            more = others_of(engine, asked, drawings, readings)
+            show(
+                "Other questions: milliseconds, and how many of the ten best are found",
+                [{k: f"{c:.2f}" if isinstance(c, float) else c for k, c in row.items()} for row in more],
+            )
             mmsearch.engine.read_term = read
             parts.watch(mmsearch.engine, "read_term", "encode the text")
             parts.watch(mmsearch.engine, "filter_of", "read the filter")
@@ -246,7 +304,7 @@ def main() -> None:
             parts.watch(Library, "search", "FAISS")
             parts.watch(mmsearch.plan.Plan, "keys", "hubness and keys")
             parts.watch(mmsearch.plan.Plan, "score", "score the files' segments")
-            parts.watch(mmsearch.search, "contents_of", "segments' files (SQL)")
+            parts.watch(mmsearch.nearest, "contents_of", "segments' files (SQL)")
             parts.watch(mmsearch.search, "promising_of", "what words add, and to whom")
             parts.watch(mmsearch.search, "segments_of", "fetch the files' segments (SQL)")
             parts.watch(mmsearch.search, "files_of", "fetch the files (SQL)")
@@ -281,6 +339,7 @@ def main() -> None:
             {
                 "segments": counts,
                 "queries": rows,
+                "others": more,
                 "parts": split,
                 "alternatives": others,
                 "shortfall": short,

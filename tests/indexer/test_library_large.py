@@ -108,7 +108,7 @@ def test_settings_are_found_out_again_when_there_are_texts(opened, rng):
     generation = write(writer, unit(rng, 400))
     writer.save_indexes()
     (base,) = writer.path.glob("index/*.base")
-    row = BackgroundRow("text", "visual", 0.1, 0.1, 0.0, 0.0, 400, 400, 400, "here")
+    row = BackgroundRow("text", "visual", 0.1, 0.1, 0.0, 0.0, 0.0, 400, 400, 400, "here")
     write_backgrounds(writer.store, generation, [(row, unit(rng, 40))])
     writer.save_indexes()
     assert list(writer.path.glob("index/*.base")) == [base], "only its settings changed"
