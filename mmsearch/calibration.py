@@ -32,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -124,10 +125,17 @@ class Hubs:
 
     def __init__(self, bank: Vectors, *, stretched: bool = False) -> None:
         self.bank, self.stretched = bank, stretched
-        self.lean = lean_of(bank, stretched=stretched)
-        self.usual = float(hubness(bank, bank, stretched=stretched).mean()) if len(bank) else 0.0
-        """The hubness of the bank's own queries, on average."""
         self._kept = np.empty((0, 2), np.float32)  # by id, hubness and its linear part; nan where they are not known
+
+    @cached_property
+    def lean(self) -> Vectors:
+        """The vector whose inner products are the linear part: see `lean_of`."""
+        return lean_of(self.bank, stretched=self.stretched)
+
+    @cached_property
+    def usual(self) -> float:
+        """The hubness of the bank's own queries, on average."""
+        return float(hubness(self.bank, self.bank, stretched=self.stretched).mean()) if len(self.bank) else 0.0
 
     def of(self, ids: Ids, vectors: Callable[[NDArray[np.intp]], Vectors]) -> NDArray[np.float64]:
         """What is taken off the scores of some vectors: (n,) float64.

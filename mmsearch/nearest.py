@@ -103,8 +103,8 @@ def line_above(low: float, high: float) -> tuple[float, float]:
         low: above -1.
         high: above `low`, below 1.
     """
-    slope = (math.atanh(high) - math.atanh(low)) / (high - low)
-    steep = -math.sqrt(max(0.0, 1 - 1 / slope))
+    slope = max(1.0, (math.atanh(high) - math.atanh(low)) / (high - low))  # it is nowhere less steep than at 0
+    steep = -math.sqrt(1 - 1 / slope)
     corners = (low, high, steep) if low < steep < high else (low, high)
     return slope, max(math.atanh(cosine) - slope * cosine for cosine in corners)
 
@@ -159,7 +159,7 @@ class _Part:
             enough: nothing that ranks below this matters.
         """
         null, floor = chance.null, enough - 2 * self._plan.tie
-        low = math.tanh(null.score(floor, channels=len(self._plan.routes)) + null.least)
+        low = max(math.tanh(null.score(floor, channels=len(self._plan.routes)) + null.least), -NEAREST)
         high = min(highest, NEAREST)
         if low < high:
             self._by_line(chance, *line_above(low, high))
