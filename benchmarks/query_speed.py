@@ -209,6 +209,8 @@ def others_of(
             mixed(Term("text", f"picture {at}"), Term("text", titles[at], -1.0)) for at in numbers
         ],
     }
+    for title in titles:
+        engine.query(title)  # encoded from now on
     rows = []
     pools = {"_POOL": mmsearch.search._POOL, "_POOL_BY_RANK": mmsearch.search._POOL_BY_RANK}
     for name, queries in kinds.items():
