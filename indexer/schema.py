@@ -2,11 +2,14 @@
 
     root ──< file >── content ──< encoding >── generation ──< tally (one channel)
                                      └──< segment (one vector)
+    generation ──< background, bridge, adapter
 
 A *file* is a name on disk, a *content* is the bytes behind it: copies and moved files share one
 content, so that it is encoded once. An *encoding* is a content as one *generation* (one model) saw
 it; its *segments* hold the vectors. A segment's primary key is its id in the FAISS index, and is
-never used again after the segment is gone. *Feedback* is what people said of contents, and belongs to no row of them.
+never used again after the segment is gone. A *background* is what chance scores in a channel, a *bridge* a map between
+two channels, an *adapter* what a generation's vectors went through after the tower. *Feedback* is what people said of
+contents, and belongs to no row of them.
 """
 
 from __future__ import annotations

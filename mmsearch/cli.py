@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. Exit codes: 0 done or found, 1 nothing
 found (of eval: a measure fell), 2 the command cannot be done as given, 3 a problem with the library, the
-model or the system, 4 a bug in mmsearch, 130 interrupted.
+model or the system, 4 a bug in mmsearch, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations

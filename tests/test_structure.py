@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,9 @@ LIGHT = [
     "mmsearch/encoders/pull.py",
 ]
 HEAVY = {"PIL", "av", "faiss", "faster_whisper", "open_clip", "sqlalchemy", "torch", "transformers"}
+
+# A module of this name is the command of this name.
+COMMANDS = {"bridge", "eval", "explain", "mcp", "models", "refine", "serve", "summary", "tags", "train"}
 
 PRINTS_OR_EXITS = {
     "exit",
@@ -114,6 +118,37 @@ def test_indexer_never_imports_mmsearch(name: str):
         if target.split(".")[0] == "mmsearch"
     ]
     assert not found, f"{name} imports mmsearch, and the direction is mmsearch -> indexer: {found}"
+
+
+def mapped() -> set[str]:
+    """The modules and folders that docs/architecture.md names, by their paths: lines are indented as folders are."""
+    found: set[str] = set()
+    folders: dict[int, str] = {}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for line in page.split("\n    indexer/", 1)[1].split("\n## ", 1)[0].join(("    indexer/", "")).splitlines():
+        depth = len(line) - len(line.lstrip())
+        if depth > 8:  # it goes on with what the line before is about
+            depth = max(folders)
+        else:
+            folders = {at: folder for at, folder in folders.items() if at < depth}
+            first = line.split()[:1]
+            if first and first[0].endswith("/"):
+                folders[depth] = folders.get(max(folders, default=0), "") + first[0]
+                found.add(folders[depth])
+        if folders:
+            found |= {folders[max(folders)] + name for name in re.findall(r"\w+\.(?:py|txt)\b", line)}
+    return found
+
+
+def test_the_map_in_architecture_md_names_what_is_there_and_nothing_else():
+    said = mapped()
+    assert not {name for name in said if not (ROOT / name).exists()}
+    for name in NAMES:
+        package = ROOT / name.rpartition("/")[0]
+        at_its_head = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+        command = name.startswith("mmsearch/commands/") and Path(name).stem in COMMANDS
+        known = name in said or Path(name).name in re.findall(r"\w+\.py", at_its_head)
+        assert known or command or name.endswith("/__init__.py"), f"{name} has no line in docs/architecture.md"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not is_command_line(name)])

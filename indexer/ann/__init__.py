@@ -7,6 +7,8 @@ base.py         vectors that are found through codes and rescored: rows, ids, co
 calibration.py  how many lists are probed and how many vectors rescored, to reach a recall
 build.py        building a base while searches go on
 disk.py         index files;  files.py: their heads and checksums
+clusters.py     the centres of an inverted file's lists;  codes.py: what is learned for a base, and its codes
+chosen.py       which rows a filter admits
 rows.py         which row an id has;  threads.py: how many a search takes;  gpu.py: the scan on a GPU
 """
 

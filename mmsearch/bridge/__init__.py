@@ -8,8 +8,8 @@ takes the mean of sounds, not that of texts, from sounds when it is used. Here t
 media.
 
 A mapped vector is compared with the vectors where it arrives *less their mean*, by cosine. The index holds them as they
-are; it gives the nearest thousand by inner product, which differs from that only by their lengths less the mean, and
-these are then compared exactly. What is asked in words never goes this way: it has towers into both spaces.
+are; it gives the nearest by inner product, which differs from that only by their lengths less the mean, and these are
+then compared exactly. What is asked in words never goes this way: it has towers into both spaces.
 """
 
 from __future__ import annotations

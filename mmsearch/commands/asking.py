@@ -56,7 +56,8 @@ def query(
 ) -> None:
     """Find the files and moments nearest in meaning to words, pictures, sounds, videos, documents or a mix of them.
 
-    Each line shows rank, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to show.
+    Each line shows rank, confidence, cosine similarity, kind, time span and path. Exits with 1 when there is nothing to
+    show.
     """
     from mmsearch.history import remember
     from mmsearch.output import OutputSettings, Results

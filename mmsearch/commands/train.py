@@ -29,8 +29,12 @@ from mmsearch.output.options import JsonOption
 if TYPE_CHECKING:
     from mmsearch.engine import Engine
 
+_OF_TOWERS = ("rank", "epochs", "batch", "rate", "decay", "patience", "seed")
+_OF_ADAPTERS = ("from_library", "dry_run", "general", "loss", "views", "plot")
+
 
 def train(
+    context: typer.Context,
     pairs: Annotated[
         str | None,
         typer.Argument(metavar="[PAIRS]", help="A JSONL file of pairs, or a folder with captions beside files."),
@@ -79,6 +83,8 @@ def train(
     applied only when it helps by more than chance explains. --undo takes it back.
 
     Exits with 1 when it does not help. Ctrl-C changes nothing, and the same command goes on from there.
+
+    --unfreeze has other defaults: docs/commands.md has them.
     """
     if undo:
         if pairs or from_library or unfreeze:
@@ -88,7 +94,7 @@ def train(
     if unfreeze is not None:
         if pairs is None or output is None:
             raise UsageError("--unfreeze needs pairs and --output FOLDER, where the model goes that it makes")
-        _unfreeze(unfreeze, pairs, output, batch=batch, epochs=epochs, rate=rate, seed=seed, as_json=as_json)
+        _unfreeze(unfreeze, pairs, output, _given(context), as_json=as_json)
         return
     if output is not None:
         raise UsageError("--output goes with --unfreeze: an adapter is kept in the library")
@@ -149,14 +155,22 @@ def _undo(library: Path | None, *, as_json: bool) -> None:
         print_lines([f"Files that came after it: {undone.files:,}; bring them back with: mmsearch index"])
 
 
-def _unfreeze(
-    model: str, pairs: str, output: Path, *, batch: int, epochs: int, rate: float, seed: int, as_json: bool
-) -> None:
+def _given(context: typer.Context) -> dict[str, Any]:
+    """What was said on the command line, by parameter: a tower has other defaults than an adapter."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _unfreeze(model: str, pairs: str, output: Path, given: dict[str, Any], *, as_json: bool) -> None:
     from mmsearch.output.files import check_folder
     from mmsearch.training.lora import LoraOptions, fine_tune
 
+    if unused := [name for name in _OF_ADAPTERS if name in given]:
+        raise UsageError(
+            f"--{unused[0].replace('_', '-')} is for adapters of a library; it does not go with --unfreeze"
+        )
     check_folder(output, "the model that --unfreeze makes")
-    options = LoraOptions(batch=batch, epochs=epochs, rate=rate, seed=seed)
+    options = LoraOptions(**{name: given[name] for name in _OF_TOWERS if name in given})
     try:
         with cancelled_by_signals() as cancel, _progress(quiet=as_json) as on_progress:
             report = fine_tune(model, pairs, output, options, on_progress=on_progress, cancel=cancel)
@@ -169,6 +183,8 @@ def _unfreeze(
         print_json(asdict(report))
     else:
         print_lines(report.lines())
+    if report.folder is None:
+        raise typer.Exit(NOTHING)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ WHISPER_TOKENIZER = WeightFile(
 
 
 def cache_directory() -> Path:
-    """Where unpacked weights and computed label vectors are kept.
+    """Where unpacked weights, text towers, vectors of labels and what evaluations keep are.
 
     MMSEARCH_CACHE when it is set, and else the user's cache directory for mmsearch.
     """

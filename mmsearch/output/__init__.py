@@ -5,6 +5,7 @@
     plain.py        lines for a pipe                  table.py      a table for a terminal
     graphics.py     pictures as escape sequences      terminal.py   what a terminal can show
     thumbnails.py   a small picture of a result       sheet.py      all of them as one picture;  fonts.py: its letters
+    moments_sheet.py  the moments of a video as one     files.py      pictures into files;  colours.py: theirs
     viewer.py       the command that opens a file at a moment
 
 Importing this is light: Pillow, FFmpeg and rich are imported when a picture or a table is wanted.

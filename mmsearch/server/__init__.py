@@ -3,11 +3,11 @@
     settings.py   how the server is reached, and its bounds      guard.py     who may ask, from where, how much
     app.py        the application                                protocol.py  connections: how many, how slow
     service.py    what all requests share                        work.py      threads, and the line before them
-    queries.py    routes that ask;  asking.py: from requests to queries, and back
+    queries.py    routes that ask;  asking.py: from requests to queries, and back;  parameters.py: of addresses
     media.py      routes of single items;  opening.py: their files;  ranges.py, pictures.py, uploads.py
     library.py    routes about the library;  jobs.py: indexing;  reveal.py: the file manager
     why.py        the route that explains, where the engine can
-    models.py     what goes in and comes out;  errors.py: errors as answers
+    models.py     what goes in and comes out;  library_models.py: of the library;  errors.py: errors as answers
     run.py        a server that listens;  page/: the page
 
 Needs the extra `serve`: pip install "mmsearch[serve]".

@@ -1,6 +1,6 @@
 """Adapting a library's model to what is in it: contrastive training over vectors that are there already.
 
-pairs.py      what belongs together: pairs from a file, from a folder, from the library itself
+pairs.py      what belongs together: pairs from a file, from a folder, from the library (own.py, judged.py)
 gather.py     pairs as vectors: those that the library holds, or encoded once and kept
 split.py      what is learned from, what training is stopped by, and what the result is measured on
 loss.py       symmetric InfoNCE and the sigmoid loss, with what is no negative masked

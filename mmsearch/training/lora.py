@@ -50,6 +50,10 @@ class LoraOptions:
     patience: int = 3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UsageError(f"the rank of what fine-tunes a tower is 1 or more, got {self.rank}")
+
 
 @dataclass(frozen=True, slots=True)
 class LoraReport:

@@ -76,6 +76,8 @@ def test_what_does_not_help_ends_with_1(zoo, run):
         ("--undo", "--from-library"),
         ("pairs", "--unfreeze", "open_clip:x"),
         ("--from-library", "--output", "x"),
+        ("pairs", "--unfreeze", "open_clip:x", "--output", "x", "--dry-run"),
+        ("pairs", "--unfreeze", "open_clip:x", "--output", "x", "--rank", "0"),
         ("--from-library", "--loss", "hinge"),
     ],
 )
@@ -85,6 +87,24 @@ def test_what_cannot_be_done_is_said(run, arguments):
     done = run(*arguments)
     assert isinstance(done.exception, UsageError)
     assert len(str(done.exception)) > 20
+
+
+def test_unfreeze_has_its_own_defaults_and_ends_with_1_where_it_does_not_help(run, monkeypatch, tmp_path):
+    from mmsearch.training import lora
+    from mmsearch.training.trial import Measured, Trial
+
+    asked = []
+    nothing = Measured(before=0.5, after=0.5, gain=0.0, low=-0.1, high=0.1)
+    report = lora.LoraReport(None, 3, 0, 100, Trial(40, nothing, {}, nothing), ())
+
+    def fine_tune(model, pairs, output, options, **how):
+        asked.append(options)
+        return report
+
+    monkeypatch.setattr(lora, "fine_tune", fine_tune)
+    tower = ("pairs", "--unfreeze", "open_clip:x", "--output", str(tmp_path / "made"))
+    assert run(*tower).exit_code == run(*tower, "--json", "--rate", "0.5", "--patience", "7").exit_code == 1
+    assert asked == [lora.LoraOptions(), lora.LoraOptions(rate=0.5, patience=7)]
 
 
 def test_ctrl_c_changes_nothing_and_the_same_command_goes_on(zoo):
