@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 SPACE = "open_clip"
 
-# Pictures in one forward pass of one thread. The weights are read from memory once for each pass: ViT-B-32 in float32
-# took 0.120 s of a core for a picture alone, 0.084 s in fours and 0.075 s in eights.
+# Pictures in one forward pass of one thread. The weights are read from memory once for each pass: see docs/performance.md,
+# "Encoding", for what other numbers cost.
 CHUNK = 8
 
 # The same for texts: 330 of the background's took ViT-B-32's 9.9 s of a core one by one, and 2.8 s in sixteens.
