@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 SPACE = "open_clip"
 
-# Pictures in one forward pass of one thread. The weights are read from memory once for each pass: see docs/performance.md,
-# "Encoding", for what other numbers cost.
+# Pictures in one forward pass of one thread. The weights are read from memory once for each pass. What other numbers
+# cost: docs/performance.md, "Encoding".
 CHUNK = 8
 
 # The same for texts: 330 of the background's took ViT-B-32's 9.9 s of a core one by one, and 2.8 s in sixteens.
