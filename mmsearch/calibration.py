@@ -154,18 +154,19 @@ class Hubs:
         if not len(ids):
             return np.empty((0, 2), np.float32)
         top = int(ids.max()) + 1
-        if len(self._kept) < top:  # threads may do this at once: what one of them loses is worked out again
-            grown = np.full((max(top, 2 * len(self._kept)), 2), np.nan, np.float32)
-            grown[: len(self._kept)] = self._kept
-            self._kept = grown
-        kept = self._kept
+        kept = self._kept  # read once: another thread may put a shorter one in its place
+        if len(kept) < top:  # threads may do this at once: what one of them loses is worked out again
+            grown = np.full((max(top, 2 * len(kept)), 2), np.nan, np.float32)
+            grown[: len(kept)] = kept
+            self._kept = kept = grown
         found = kept[ids]
         missing = np.flatnonzero(np.isnan(found[:, 0]))
         if len(missing):
             some = vectors(missing)
             found[missing, 0] = hubness(some, self.bank, stretched=self.stretched)
             found[missing, 1] = some @ self.lean
-            kept[ids[missing]] = found[missing]
+            for column in (1, 0):  # what is looked at to see whether both are there comes last
+                kept[ids[missing], column] = found[missing, column]
         return found
 
 

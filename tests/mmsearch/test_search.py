@@ -341,6 +341,26 @@ def test_the_best_for_several_terms_are_found_among_few(filled, monkeypatch, spe
         assert [keys[hit.path] for hit in answer] == pytest.approx([keys[path] for path in best[:k]], abs=2e-3)
 
 
+@pytest.mark.parametrize("positive", [["a needle"], ["a needle", "0.5:a needle"]], ids=["one", "two"])
+@pytest.mark.parametrize("how", ["sum", "attention", "mean", "concat", "rrf", "borda", "euclidean"])
+def test_what_is_best_behind_all_that_is_to_be_unlike_is_the_best_of_all(filled, chance, how, positive):
+    """However files are ranked, but by places among several terms: the first of few is the first of all."""
+    if how in ("rrf", "borda") and len(positive) > 1:
+        return
+    encoder = chance()
+    it = Geometry(encoder)
+    sea = normal(encoder.vector(encoder.towers["text", "one"], b"the sea"))
+    near = it.near(it.query + sea, 0.02, 600)
+    far = it.near(0.55 * it.query - 0.2 * sea + 0.8 * it.other, 0.02, 3)
+    engine = filled([*near[:300], *far, *near[300:]], encoder=encoder)
+    terms = tuple(terms_of([*positive, "-the sea"]))
+    how = {"metric": how} if how == "euclidean" else {"fusion": how}
+    every = engine.query(Query(terms, k=603, words=False, **how))
+    assert len(every) == 603
+    assert every[0].path in {row.path for row in sorted(Everything(engine).rows)[300:303]}
+    assert engine.query(Query(terms, k=1, words=False, **how))[0].path == every[0].path
+
+
 def test_what_is_like_nothing_that_is_to_be_unlike_is_found_behind_all_that_is(filled, chance, monkeypatch):
     """The nearest are all near to the negative term too: what is best lies far behind them."""
     monkeypatch.setattr("mmsearch.search._POOL", 20)
