@@ -261,3 +261,19 @@ def test_what_is_kept_of_vectors_may_be_replaced_by_another_thread_at_any_time()
     for ids in (np.array([1, 2]), np.array([5, 39]), np.array([7])):
         assert hubs.of(ids, lambda at, ids=ids: vectors[ids[at]]) == pytest.approx(hubness(vectors[ids], vectors[:8]))
         assert hubs.linear(ids, lambda at, ids=ids: vectors[ids[at]]) == pytest.approx(vectors[ids] @ hubs.lean)
+
+
+@pytest.mark.parametrize("count", [1, 4096, 9000])
+def test_many_vectors_are_held_against_a_bank_a_few_at_a_time(count):
+    rng = np.random.default_rng(0)
+    vectors, asked = rng.normal(size=(count, 6)).astype(np.float32), []
+
+    def of(at):
+        asked.append(len(at))
+        return vectors[at]
+
+    hubs, ids = Hubs(vectors[:1].repeat(3, axis=0)), np.arange(1, count + 1)
+    assert hubs.of(ids, of) == pytest.approx(hubness(vectors, hubs.bank), abs=1e-6)
+    assert hubs.linear(ids, of) == pytest.approx(vectors @ hubs.lean, abs=1e-6)
+    assert sum(asked) == count
+    assert max(asked) <= 4096
