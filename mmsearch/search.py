@@ -234,7 +234,8 @@ def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan
     norms = np.ones(len(ids), np.float32)
     if plan.query.metric == "euclidean":
         known, lengths = norms_of(library.store, generation_id, channel)
-        norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
+        if len(known):  # else all were removed meanwhile
+            norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
     spans = np.full((len(ids), 2), np.nan)
     nothing = (None,) * len(ids)
     return StoredSegments(
@@ -245,9 +246,9 @@ def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan
 def _by_distance(library: Library, generation_id: int, channel: Channel, route: Route, count: int) -> Ids:
     """The segments at the smallest distances. Lengths are not in the index, so all cosines are asked for."""
     scores, ids = library.search(channel, route.vector[None], len(library.index(channel)), allowed=route.allowed)
-    if not ids.shape[1]:
-        return np.empty(0, np.int64)
     known, norms = norms_of(library.store, generation_id, channel)
+    if not ids.shape[1] or not len(known):
+        return np.empty(0, np.int64)
     at = np.minimum(np.searchsorted(known, ids[0]), len(known) - 1)
     there = known[at] == ids[0]  # else it was removed meanwhile
     apart = distances(route, norms[at[there]], scores[0][there].astype(np.float64))

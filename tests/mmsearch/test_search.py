@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from indexer.found import norms_of
 from indexer.likeness import look_of
 from indexer.records import NewSegment
 from mmsearch import Query, Term
@@ -477,6 +478,22 @@ def test_euclidean_is_the_distance_between_vectors_as_the_towers_gave_them(fille
     if not spread:
         scores = {path: score for path, score, _ in by_angle}
         assert [hit.path for hit in answer] == sorted(scores, key=scores.get, reverse=True)[:20]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_channel_that_is_emptied_while_distances_are_asked_for_ends_the_search(filled, monkeypatch, after):
+    """By another process, once its index was searched, or its nearest known: lengths are in the store alone."""
+    engine, asked = filled(30), []
+
+    def emptied(*where):
+        asked.append(where)
+        known, norms = norms_of(*where)
+        return (known, norms) if len(asked) <= after else (known[:0], norms[:0])
+
+    monkeypatch.setattr("mmsearch.search.norms_of", emptied)
+    answer = engine.query(ask("a dog", metric="euclidean", kinds=("image",)))
+    assert len(asked) > after
+    assert len(answer) <= 30
 
 
 # --- few are looked at closely, and none is missed ---
