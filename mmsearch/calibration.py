@@ -57,6 +57,7 @@ NEAREST = 0.9999
 
 _LEAST_SCALE = 1e-3  # a float16 vector is no finer than this
 _ALIKE = 1e-3  # of the standard deviation of cosines
+_BLOCK = 4096  # vectors that are held against a bank at once
 _FEWEST = 8  # best scores that a curve can be laid through
 
 
@@ -154,18 +155,21 @@ class Hubs:
         if not len(ids):
             return np.empty((0, 2), np.float32)
         top = int(ids.max()) + 1
-        if len(self._kept) < top:  # threads may do this at once: what one of them loses is worked out again
-            grown = np.full((max(top, 2 * len(self._kept)), 2), np.nan, np.float32)
-            grown[: len(self._kept)] = self._kept
-            self._kept = grown
-        kept = self._kept
+        kept = self._kept  # read once: another thread may put a shorter one in its place
+        if len(kept) < top:  # threads may do this at once: what one of them loses is worked out again
+            grown = np.full((max(top, 2 * len(kept)), 2), np.nan, np.float32)
+            grown[: len(kept)] = kept
+            self._kept = kept = grown
         found = kept[ids]
         missing = np.flatnonzero(np.isnan(found[:, 0]))
         if len(missing):
-            some = vectors(missing)
-            found[missing, 0] = hubness(some, self.bank, stretched=self.stretched)
-            found[missing, 1] = some @ self.lean
-            kept[ids[missing]] = found[missing]
+            for at in range(0, len(missing), _BLOCK):  # a row for each of the bank: all at once would fill memory
+                block = missing[at : at + _BLOCK]
+                some = vectors(block)
+                found[block, 0] = hubness(some, self.bank, stretched=self.stretched)
+                found[block, 1] = some @ self.lean
+            for column in (1, 0):  # what is looked at to see whether both are there comes last
+                kept[ids[missing], column] = found[missing, column]
         return found
 
 

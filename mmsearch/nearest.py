@@ -82,7 +82,7 @@ def probes_of(plan: Plan, route: Route) -> list[tuple[int | None, Vectors]]:
         if approach is None:
             continue
         probe, unit = approach.vector, 1.0
-        if plan.calibrated and plan.fusion != "concat" and chance is not None and approach.centre is None:
+        if plan.calibrated and not plan.is_by_cosine and chance is not None and approach.centre is None:
             slope, unit = 1.0, chance.null.scale
             if chance.null.stretched:
                 probes.append((None, approach.vector))

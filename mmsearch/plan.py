@@ -115,6 +115,11 @@ class Plan:
         return not self.is_feature_level and self.fusion in ("rrf", "borda") and self.query.metric == "cosine"
 
     @property
+    def is_by_cosine(self) -> bool:
+        """Whether files rank by the mean of each term's highest cosine."""
+        return not self.is_feature_level and self.fusion == "concat" and self.query.metric == "cosine"
+
+    @property
     def tie(self) -> float:
         """What is closer than this ranks the same: a score is not known more exactly.
 
@@ -153,11 +158,12 @@ class Plan:
     def highest_mean(self, said: Sequence[tuple[int, float]]) -> float:
         """What no file ranks above of which terms say no more than this, by their number; several may be one term's.
 
-        -inf where files are not ranked by a mean of what terms say.
+        -inf where files rank by their places, which are those among what is fetched.
         """
-        if self.query.metric != "cosine" or self.fusion not in ("sum", "mean", "attention"):
+        if self.is_by_rank:
             return -math.inf
-        most = [max([self.missing, *(worth for term, worth in said if term == at)]) for at in range(len(self.weights))]
+        missing = 0.0 if self.is_by_cosine else self.missing
+        most = [max([missing, *(worth for term, worth in said if term == at)]) for at in range(len(self.weights))]
         if self.fusion == "attention":
             return max(most)
         return sum(weight * worth for weight, worth in zip(self.weights, most, strict=True)) / sum(self.weights)

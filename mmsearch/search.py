@@ -154,7 +154,8 @@ def _pooled(
     """The contents of the best files, among those of the segments nearest to each term, and what ranks all of those.
 
     What each term says of a file is the best of all its segments, also of those that are near to no term. Where
-    something is to be unlike, pools grow until the best rank above what no term brought into its pool.
+    something is to be unlike, pools grow until the best rank above what no term brought into its pool, as far as the
+    last of each pool tells; not where files rank by their places.
     """
     pool = max(_POOL_BY_RANK if plan.is_by_rank else _POOL, 16 * count)
     while True:
@@ -176,10 +177,8 @@ def _pooled(
         order = sorted(keys, key=lambda content: -keys[content])
         if not last or (len(keys) >= count and (not plan.less or pool >= _DEEPEST_POOL)):
             break
-        if len(keys) >= count:
-            said = [(term, _term_of(parts[channel], term, id)) for term, channel, id in last if term is not None]
-            if keys[order[count - 1]] >= plan.highest_mean(said):
-                break
+        if len(keys) >= count and keys[order[count - 1]] >= _highest_left(plan, parts, last):
+            break
         pool *= 4
     return first_of(order, keys, count, plan), keys
 
@@ -196,11 +195,36 @@ def _nearby(
     yield from zip(numbers, found, strict=True)
 
 
-def _term_of(part: Scored, term: int, id: int) -> float:
+def _highest_left(
+    plan: Plan, parts: Mapping[Channel, Scored], last: Iterable[tuple[int | None, Channel, int]]
+) -> float:
+    """What no file that no pool brought ranks above, by the last segment of each pool."""
+    if plan.query.metric == "euclidean":
+        return max(-_apart(plan.routes[channel], parts[channel], id) for _, channel, id in last)
+    return plan.highest_mean(
+        [(term, _term_of(plan, parts[channel], term, id)) for term, channel, id in last if term is not None]
+    )
+
+
+def _term_of(plan: Plan, part: Scored, term: int, id: int) -> float:
     """What a term says of a segment; infinitely much where it was removed meanwhile."""
+    at = _row_of(part, id)
+    rows = part.cosines if plan.is_by_cosine else part.terms
+    return np.inf if at is None else float(rows[term, at])
+
+
+def _apart(route: Route, part: Scored, id: int) -> float:
+    """The distance of a segment; none at all where it was removed meanwhile."""
+    at = _row_of(part, id)
+    if at is None:
+        return 0.0
+    cosine = (part.segments.vectors[at : at + 1] @ route.vector).astype(np.float64)
+    return float(distances(route, part.segments.norms[at : at + 1], cosine)[0])
+
+
+def _row_of(part: Scored, id: int) -> int | None:
     at = int(np.searchsorted(part.segments.ids, id))
-    there = at < len(part.segments.ids) and part.segments.ids[at] == id
-    return float(part.terms[term, at]) if there else np.inf
+    return at if at < len(part.segments.ids) and part.segments.ids[at] == id else None
 
 
 def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:
@@ -210,7 +234,8 @@ def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan
     norms = np.ones(len(ids), np.float32)
     if plan.query.metric == "euclidean":
         known, lengths = norms_of(library.store, generation_id, channel)
-        norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
+        if len(known):  # else all were removed meanwhile
+            norms = lengths[np.minimum(np.searchsorted(known, ids), len(known) - 1)]
     spans = np.full((len(ids), 2), np.nan)
     nothing = (None,) * len(ids)
     return StoredSegments(
@@ -221,9 +246,9 @@ def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan
 def _by_distance(library: Library, generation_id: int, channel: Channel, route: Route, count: int) -> Ids:
     """The segments at the smallest distances. Lengths are not in the index, so all cosines are asked for."""
     scores, ids = library.search(channel, route.vector[None], len(library.index(channel)), allowed=route.allowed)
-    if not ids.shape[1]:
-        return np.empty(0, np.int64)
     known, norms = norms_of(library.store, generation_id, channel)
+    if not ids.shape[1] or not len(known):
+        return np.empty(0, np.int64)
     at = np.minimum(np.searchsorted(known, ids[0]), len(known) - 1)
     there = known[at] == ids[0]  # else it was removed meanwhile
     apart = distances(route, norms[at[there]], scores[0][there].astype(np.float64))

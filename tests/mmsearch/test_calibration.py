@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import gumbel_r
 
-from mmsearch.calibration import OFFSET, Null, centred, confidence, fit, hubness, stretch
+from mmsearch.calibration import OFFSET, Hubs, Null, centred, confidence, fit, hubness, stretch
 
 DIM = 48
 
@@ -239,3 +239,41 @@ def test_hubness_keeps_more_true_matches_at_the_same_rate_of_false_alarms():
             shares.append((null.excess(scores) > OFFSET).mean())
         kept[alpha] = np.mean(shares)
     assert kept[0.75] > kept[0.0] + 0.05
+
+
+def test_what_is_kept_of_vectors_may_be_replaced_by_another_thread_at_any_time():
+    """By what is shorter, too: it saw fewer of them."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 6)).astype(np.float32)
+
+    class Shared(Hubs):
+        """Another thread puts its own in place, each time that something was put there."""
+
+        @property
+        def _kept(self):
+            return self.held
+
+        @_kept.setter
+        def _kept(self, value):
+            self.held = value if not len(value) else np.full((3, 2), np.nan, np.float32)
+
+    hubs = Shared(vectors[:8])
+    for ids in (np.array([1, 2]), np.array([5, 39]), np.array([7])):
+        assert hubs.of(ids, lambda at, ids=ids: vectors[ids[at]]) == pytest.approx(hubness(vectors[ids], vectors[:8]))
+        assert hubs.linear(ids, lambda at, ids=ids: vectors[ids[at]]) == pytest.approx(vectors[ids] @ hubs.lean)
+
+
+@pytest.mark.parametrize("count", [1, 4096, 9000])
+def test_many_vectors_are_held_against_a_bank_a_few_at_a_time(count):
+    rng = np.random.default_rng(0)
+    vectors, asked = rng.normal(size=(count, 6)).astype(np.float32), []
+
+    def of(at):
+        asked.append(len(at))
+        return vectors[at]
+
+    hubs, ids = Hubs(vectors[:1].repeat(3, axis=0)), np.arange(1, count + 1)
+    assert hubs.of(ids, of) == pytest.approx(hubness(vectors, hubs.bank), abs=1e-6)
+    assert hubs.linear(ids, of) == pytest.approx(vectors @ hubs.lean, abs=1e-6)
+    assert sum(asked) == count
+    assert max(asked) <= 4096

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from indexer.found import norms_of
 from indexer.likeness import look_of
 from indexer.records import NewSegment
 from mmsearch import Query, Term
@@ -341,6 +342,26 @@ def test_the_best_for_several_terms_are_found_among_few(filled, monkeypatch, spe
         assert [keys[hit.path] for hit in answer] == pytest.approx([keys[path] for path in best[:k]], abs=2e-3)
 
 
+@pytest.mark.parametrize("positive", [["a needle"], ["a needle", "0.5:a needle"]], ids=["one", "two"])
+@pytest.mark.parametrize("how", ["sum", "attention", "mean", "concat", "rrf", "borda", "euclidean"])
+def test_what_is_best_behind_all_that_is_to_be_unlike_is_the_best_of_all(filled, chance, how, positive):
+    """However files are ranked, but by places among several terms: the first of few is the first of all."""
+    if how in ("rrf", "borda") and len(positive) > 1:
+        return
+    encoder = chance()
+    it = Geometry(encoder)
+    sea = normal(encoder.vector(encoder.towers["text", "one"], b"the sea"))
+    near = it.near(it.query + sea, 0.02, 600)
+    far = it.near(0.55 * it.query - 0.2 * sea + 0.8 * it.other, 0.02, 3)
+    engine = filled([*near[:300], *far, *near[300:]], encoder=encoder)
+    terms = tuple(terms_of([*positive, "-the sea"]))
+    how = {"metric": how} if how == "euclidean" else {"fusion": how}
+    every = engine.query(Query(terms, k=603, words=False, **how))
+    assert len(every) == 603
+    assert every[0].path in {row.path for row in sorted(Everything(engine).rows)[300:303]}
+    assert engine.query(Query(terms, k=1, words=False, **how))[0].path == every[0].path
+
+
 def test_what_is_like_nothing_that_is_to_be_unlike_is_found_behind_all_that_is(filled, chance, monkeypatch):
     """The nearest are all near to the negative term too: what is best lies far behind them."""
     monkeypatch.setattr("mmsearch.search._POOL", 20)
@@ -457,6 +478,22 @@ def test_euclidean_is_the_distance_between_vectors_as_the_towers_gave_them(fille
     if not spread:
         scores = {path: score for path, score, _ in by_angle}
         assert [hit.path for hit in answer] == sorted(scores, key=scores.get, reverse=True)[:20]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_channel_that_is_emptied_while_distances_are_asked_for_ends_the_search(filled, monkeypatch, after):
+    """By another process, once its index was searched, or its nearest known: lengths are in the store alone."""
+    engine, asked = filled(30), []
+
+    def emptied(*where):
+        asked.append(where)
+        known, norms = norms_of(*where)
+        return (known, norms) if len(asked) <= after else (known[:0], norms[:0])
+
+    monkeypatch.setattr("mmsearch.search.norms_of", emptied)
+    answer = engine.query(ask("a dog", metric="euclidean", kinds=("image",)))
+    assert len(asked) > after
+    assert len(answer) <= 30
 
 
 # --- few are looked at closely, and none is missed ---
