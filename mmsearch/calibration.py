@@ -53,10 +53,10 @@ benchmarks/calibration.py."""
 
 _QUANTILES_OF_LIKE = (0.25, 0.75)  # the same for the library's own pictures and sounds, more of which have matches
 NEAREST = 0.9999
-"""The cosine of a float16 vector with itself, or nearly."""
+"""What `stretch` takes cosines above it for: a float16 vector has about this cosine with itself."""
 
 _LEAST_SCALE = 1e-3  # a float16 vector is no finer than this
-_ALIKE = 1e-3  # of the standard deviation of cosines
+_ALIKE = 1e-3  # the standard deviation of cosines below which queries are taken to be all the same
 _BLOCK = 4096  # vectors that are held against a bank at once
 _FEWEST = 8  # best scores that a curve can be laid through
 

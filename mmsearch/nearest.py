@@ -10,8 +10,8 @@ where the rest differs little, and its least is known. An index that is asked wi
 in order, and none that was not fetched ranks above the last score less the least rest.
 
 Where cosines are stretched (arctanh), that holds in part of their range. Below the highest cosine that was not fetched
-yet and above the lowest that could still matter, the stretch lies below a line, slope * cosine + above, since it is
-convex; the index is asked with (slope * query - lean).
+yet and above the lowest that could still matter, the stretch lies below a line, slope * cosine + above (`line_above`);
+the index is asked with (slope * query - lean).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ LITERAL = 0.99
 _POOL = 160  # segments fetched for each term and channel, where the best cannot be told from the first alone
 _POOL_BY_RANK = 1000  # the same where places are put together, which are those among what is fetched
 _DEEPEST_POOL = 8000  # where something is to be unlike, and all that is near is
+_BLOCK = 8192  # segments that are scored at once
 _RANKED_DIGITS = 4  # of a score: below that is rounding, which may not tell apart what is the same
 
 
@@ -168,16 +169,19 @@ def _pooled(
                 if len(ids) == pool:
                     last.append((term, channel, int(ids[-1])))
         near = np.array(sorted(contents - {0}), np.int64)  # 0: it was removed meanwhile
-        parts: dict[Channel, Scored] = {}
+        parts: list[Scored] = []
         for channel in plan.routes:
-            check()
             ids = every_segment_in(library.store, generation_id, channel, near)
-            parts[channel] = plan.score(_bare(library, generation_id, channel, ids, plan))
-        keys = _keys(plan, list(parts.values()))
+            for start in range(0, len(ids), _BLOCK):  # long files have many, and their vectors are let go of at once
+                check()
+                part = plan.score(_bare(library, generation_id, channel, ids[start : start + _BLOCK], plan))
+                nothing = np.empty((0, part.segments.vectors.shape[1]), np.float32)
+                parts.append(replace(part, segments=replace(part.segments, vectors=nothing)))
+        keys = _keys(plan, parts)
         order = sorted(keys, key=lambda content: -keys[content])
         if not last or (len(keys) >= count and (not plan.less or pool >= _DEEPEST_POOL)):
             break
-        if len(keys) >= count and keys[order[count - 1]] >= _highest_left(plan, parts, last):
+        if len(keys) >= count and keys[order[count - 1]] >= _highest_left(library, generation_id, plan, last):
             break
         pool *= 4
     return first_of(order, keys, count, plan), keys
@@ -196,35 +200,27 @@ def _nearby(
 
 
 def _highest_left(
-    plan: Plan, parts: Mapping[Channel, Scored], last: Iterable[tuple[int | None, Channel, int]]
+    library: Library, generation_id: int, plan: Plan, last: Sequence[tuple[int | None, Channel, int]]
 ) -> float:
-    """What no file that no pool brought ranks above, by the last segment of each pool."""
-    if plan.query.metric == "euclidean":
-        return max(-_apart(plan.routes[channel], parts[channel], id) for _, channel, id in last)
-    return plan.highest_mean(
-        [(term, _term_of(plan, parts[channel], term, id)) for term, channel, id in last if term is not None]
-    )
-
-
-def _term_of(plan: Plan, part: Scored, term: int, id: int) -> float:
-    """What a term says of a segment; infinitely much where it was removed meanwhile."""
-    at = _row_of(part, id)
-    rows = part.cosines if plan.is_by_cosine else part.terms
-    return np.inf if at is None else float(rows[term, at])
-
-
-def _apart(route: Route, part: Scored, id: int) -> float:
-    """The distance of a segment; none at all where it was removed meanwhile."""
-    at = _row_of(part, id)
-    if at is None:
-        return 0.0
-    cosine = (part.segments.vectors[at : at + 1] @ route.vector).astype(np.float64)
-    return float(distances(route, part.segments.norms[at : at + 1], cosine)[0])
-
-
-def _row_of(part: Scored, id: int) -> int | None:
-    at = int(np.searchsorted(part.segments.ids, id))
-    return at if at < len(part.segments.ids) and part.segments.ids[at] == id else None
+    """What no file that no pool brought ranks above, as the last segment of each pool tells."""
+    said: list[tuple[int, float]] = []
+    nearest = -np.inf
+    for channel, route in plan.routes.items():
+        own = sorted({id for _, of, id in last if of == channel})
+        segments = _bare(library, generation_id, channel, np.array(own, np.int64), plan)
+        if len(segments) < len(own):  # one was removed meanwhile, and may have been any
+            return np.inf
+        if plan.query.metric == "euclidean":
+            apart = distances(route, segments.norms, (segments.vectors @ route.vector).astype(np.float64))
+            nearest = max([nearest, *(-apart).tolist()])
+            continue
+        part = plan.score(segments)
+        rows = part.cosines if plan.is_by_cosine else part.terms
+        ids = segments.ids.tolist()
+        said += [
+            (term, float(rows[term, ids.index(id)])) for term, of, id in last if of == channel and term is not None
+        ]
+    return nearest if plan.query.metric == "euclidean" else plan.highest_mean(said)
 
 
 def _bare(library: Library, generation_id: int, channel: Channel, ids: Ids, plan: Plan) -> StoredSegments:

@@ -1,4 +1,4 @@
-"""Which rows of a part may be found, and what searches make of that: each is made once, and kept."""
+"""Which rows of a part may be found, and what a search by codes makes of that, which is made once and kept."""
 
 from __future__ import annotations
 

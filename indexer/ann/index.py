@@ -172,7 +172,7 @@ class VectorIndex:
         for what was not returned, but for the few that were missed. `exact` compares all.
 
         Args:
-            queries: (q, dim) float32, of length 1.
+            queries: (q, dim) float32; of length 1 where scores are to be cosines.
             k: how many to return; fewer come back when the index (or `allowed`) holds fewer.
             allowed: only these ids may be found; None for all. The filter works inside the search, so as many come
                 back as there are. What it means is kept while the array is: do not write to it afterwards.
