@@ -89,6 +89,7 @@ class BackgroundCache:
             null = Null(row.location, row.scale, row.mean, least, rest, row.size, stretched=_is_stretched(row))
             found[str(row.modality), str(row.channel)] = Background(null.among(now.vectors), hubs)
         self._hubs = kept
+        self._least = {row: least for row, least in self._least.items() if row in kept}
         return found
 
     def _least_of(self, generation_id: int, row: BackgroundRow, hubs: Hubs, last_id: int) -> Least:
@@ -96,9 +97,7 @@ class BackgroundCache:
         seen, least = self._least.get((generation_id, row), _seen(row))
         if last_id > seen:
             least = _lower(least, _least_after(self._library.index(row.channel), hubs, seen))
-            self._least = {(generation_id, row): (last_id, least)} | {
-                other: known for other, known in self._least.items() if other in self._hubs
-            }
+            self._least[generation_id, row] = (last_id, least)
         return least
 
 
@@ -246,8 +245,9 @@ def _least_after(index: VectorIndex, hubs: Hubs, last_id: int) -> Least:
 
 
 def _least(vectors: Vectors, of: Floats, lean: Vectors) -> Least:
-    """The least hubness of some vectors, (n, dim) float32, from that of each, (n,)."""
-    return float(of.min()), float((of - vectors @ lean).min())
+    """The least hubness of some vectors, (n, dim) float32, from that of each, (n,); of none that is no number."""
+    sound = np.isfinite(of)
+    return float(of[sound].min(initial=np.inf)), float((of - vectors @ lean)[sound].min(initial=np.inf))
 
 
 def _lower(one: Least, other: Least) -> Least:

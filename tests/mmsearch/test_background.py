@@ -11,8 +11,8 @@ from indexer.records import FilePlace, NewContent, NewSegment, Outcome
 from indexer.schema import Background
 from indexer.testing import FakeEncoder
 from indexer.types import ImageSample, MediaInfo
-from mmsearch import Engine, Query
-from mmsearch.background import background_texts, calibrate
+from mmsearch import Engine, Query, background
+from mmsearch.background import _least, background_texts, calibrate
 from mmsearch.terms import Term
 
 
@@ -94,6 +94,33 @@ def test_what_an_older_version_wrote_is_searched_as_well_and_brought_up_to_date(
     for key, row in rows_of(engine).items():
         assert row.rest == pytest.approx(before[key].rest, abs=1e-6)
         assert row.least == pytest.approx(before[key].least, abs=1e-6)
+
+
+def test_damaged_vectors_say_nothing_of_the_least_hubness():
+    rng = np.random.default_rng(0)
+    vectors, lean = rng.normal(size=(6, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    of = rng.normal(size=6)
+    expected = _least(vectors[:5], of[:5], lean)
+    of[5] = np.nan
+    assert _least(vectors, of, lean) == pytest.approx(expected)
+    assert _least(vectors[5:], of[5:], lean) == (np.inf, np.inf)
+
+
+def test_what_came_since_is_looked_at_once(filled, fill, chance, monkeypatch):
+    encoder = chance()
+    engine = filled(pictures(encoder, 60), encoder=encoder)
+    fill(engine, pictures(encoder, 3, seed=1))
+    looked, least_after = [], background._least_after
+    monkeypatch.setattr(background, "_least_after", lambda *how: looked.append(how[2]) or least_after(*how))
+    for seed in (2, 3):
+        engine.query(Query.of_text("a dog", words=False))
+        engine.query(Query.of_text("a cat", words=False))
+        rows = len(rows_of(engine))
+        assert len(looked) == rows
+        fill(engine, pictures(encoder, 2, seed=seed))
+        looked.clear()
+    engine.query(Query.of_text("a dog", words=False))
+    assert set(looked) == {64 + 1}  # only what came since the last query
 
 
 def test_other_texts_are_asked_anew(filled, chance, monkeypatch):
