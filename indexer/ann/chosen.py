@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.ann.exact import selector
 from indexer.ann.rows import Mask
 
 Lists = NDArray[np.int32]
@@ -25,9 +26,7 @@ class Chosen:
     @cached_property
     def selector(self) -> Any:
         """What keeps FAISS to them."""
-        import faiss
-
-        return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
+        return selector(self.mask)
 
     def in_lists(self, lists_of_rows: Lists, lists: int) -> NDArray[np.int64]:
         """How many of them each list holds: (lists,). Asked with the same lists each time."""
