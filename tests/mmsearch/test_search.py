@@ -332,6 +332,7 @@ def test_the_best_for_several_terms_are_found_among_few(filled, monkeypatch, spe
     if fusion == "concat" and any(term.weight < 0 for term in terms):
         return
     monkeypatch.setattr("mmsearch.search._POOL", 32)
+    monkeypatch.setattr("mmsearch.search._BLOCK", 25)  # files are scored whole, in several blocks
     engine = filled(400)
     one_term = sum(term.weight > 0 for term in terms) == 1
     how = "sum" if fusion == "auto" or (one_term and fusion != "attention") else fusion
