@@ -105,6 +105,12 @@ class Plan:
         return self.fusion in ("sum", "attention") or len(self.weights) == 1
 
     @property
+    def unit(self) -> float:
+        """What a negative term's score of 1 above its mean is as a cosine, in the mean of the channels."""
+        found = [chance.null.scale for route in self.routes.values() for chance in route.against if chance is not None]
+        return sum(found) / len(found) if found and self.calibrated else 1.0
+
+    @property
     def is_log_odds(self) -> bool:
         """Whether what ranks is excess over chance, and not ranks, distances or cosines."""
         return self.calibrated and self.query.metric == "cosine" and (self.is_feature_level or self.fusion == "mean")

@@ -348,7 +348,8 @@ def _fused(plan: Plan, terms: Scores, cosines: Scores, above: Scores) -> tuple[S
     if plan.fusion == "mean":
         return worth, worth
     if plan.fusion == "concat":
-        return fusion.lowered(fusion.concatenation(cosines, plan.weights), above, plan.less, total), worth
+        together = fusion.concatenation(cosines, plan.weights)
+        return fusion.lowered(together, above * plan.unit, plan.less, total), worth
     ranking = {"rrf": fusion.reciprocal_rank, "borda": fusion.borda}[plan.fusion]
     lower = [-weight for weight in plan.less]
     scores = np.round(np.concatenate([terms, above]), _RANKED_DIGITS)
