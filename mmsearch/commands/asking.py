@@ -114,7 +114,11 @@ def query(
         complain(line)
     if advice:
         complain(advice)
-    _exit_without(found, confident=confident, filtered=asked.is_filtered, quiet=bool(advice or found.remarks))
+    nothing = "nothing in the library fits the filters" if asked.is_filtered else "no indexed file is there now"
+    if asked.not_below is not None:
+        nothing = f"nothing is left: --not-below {asked.not_below:g} leaves out what is so near to a term after a minus"
+        nothing += ", or the filters do" if asked.is_filtered else ""
+    _exit_without(found, nothing, confident=confident, quiet=bool(advice or found.remarks))
 
 
 def similar(
@@ -161,7 +165,10 @@ def similar(
     give(Results(path, found.hits, found.matches_well, remarks=found.remarks), wanted)
     for line in gone:
         complain(line)
-    _exit_without(found, confident=confident, filtered=bool(kinds or within))
+    nothing = "the library holds no other file to compare it with"
+    if kinds or within:
+        nothing = "no other file in the library fits the filters"
+    _exit_without(found, nothing, confident=confident)
 
 
 def absent(engine: Engine, found: Answer) -> list[str]:
@@ -173,14 +180,17 @@ def absent(engine: Engine, found: Answer) -> list[str]:
     return list(show.absent(Disk(engine.library.store), paths, "result")) if paths else []
 
 
-def _exit_without(found: Answer, *, confident: bool, filtered: bool, quiet: bool = False) -> None:
-    """Say why nothing was found, unless it was said, and exit with 1; go on when something was."""
+def _exit_without(found: Answer, nothing: str, *, confident: bool, quiet: bool = False) -> None:
+    """Say why nothing was found, unless it was said, and exit with 1; go on when something was.
+
+    `nothing` is said where it is not for want of confidence.
+    """
     if found:
         return
     if confident:
         complain("nothing here stands out from chance; leave --confident out to see the nearest")
     elif not quiet:
-        complain("nothing in the library fits the filters" if filtered else "no indexed file is there now")
+        complain(nothing)
     raise typer.Exit(NOTHING)
 
 

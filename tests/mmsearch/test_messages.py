@@ -176,6 +176,15 @@ def test_a_measure_that_there_is_not_is_told_with_the_nearest(run, indexed, tmp_
     assert "there is no measure 'recal@5'; the nearest is recall@10; there are precision@10, recall@10, f1@10" in err
 
 
+def test_what_leaves_nothing_is_named(run, indexed):
+    code, _, err = run("query", "red", "-", "green", "--not-below", "-1")
+    assert code == 1
+    assert "nothing is left: --not-below -1 leaves out what is so near to a term after a minus" in err
+    code, _, err = run("query", "red", "--name", "*.nothing")
+    assert code == 1
+    assert "nothing in the library fits the filters" in err
+
+
 def test_a_vocabulary_is_a_text(run, indexed, tmp_path):
     (tmp_path / "list.bin").write_bytes(b"cat\0dog\0")
     for path in ("media/red.png", "list.bin"):
